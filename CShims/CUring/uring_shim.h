@@ -1,0 +1,4 @@
+// liburing as Swift sees it.
+#pragma once
+
+#include <liburing.h>

@@ -1,0 +1,78 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// WARMBLK_CHECKS=1 walks every index after it is built and checks invariants on the request path.
+let checks: [SwiftSetting] =
+  Context.environment["WARMBLK_CHECKS"] == nil ? [] : [.define("WARMBLK_CHECKS")]
+// WARMBLK_STRICT=1 turns warnings into errors; `.ci/run` sets it.
+let strict: [SwiftSetting] =
+  Context.environment["WARMBLK_STRICT"] == nil ? [] : [.unsafeFlags(["-warnings-as-errors"])]
+let settings: [SwiftSetting] = checks + strict
+
+let package = Package(
+  name: "warmblk",
+  products: [
+    .executable(name: "warmblk", targets: ["warmblk"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+  ],
+  targets: [
+    // Thin C: headers and static inline functions, no logic and no state.
+    .systemLibrary(
+      name: "CUring", path: "CShims/CUring", pkgConfig: "liburing",
+      providers: [.apt(["liburing-dev"])]),
+    .systemLibrary(
+      name: "CCodecs", path: "CShims/CCodecs", pkgConfig: "libzstd",
+      providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
+    .systemLibrary(name: "CLinux", path: "CShims/CLinux"),
+
+    // The kernel.
+    .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
+    .target(name: "Ring", dependencies: ["CUring", "Posix"], swiftSettings: settings),
+    .target(name: "Ublk", dependencies: ["Ring", "Posix", "CLinux"], swiftSettings: settings),
+
+    // Pure formats: no I/O, no Foundation.
+    .target(name: "LSMT", swiftSettings: settings),
+    .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
+    .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
+
+    // From an image's configuration to extents, and from extents to a device.
+    .target(
+      name: "BlobStore",
+      dependencies: ["Posix", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: settings),
+    .target(
+      name: "Image", dependencies: ["BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      swiftSettings: settings),
+    .target(
+      name: "Device", dependencies: ["Image", "Ublk", "Ring", "LSMT", "ZFile", "Posix"],
+      swiftSettings: settings),
+    .target(
+      name: "Host",
+      dependencies: ["Device", "Image", "Ublk", "Posix", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "warmblk",
+      dependencies: [
+        "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "BlobStore", "Posix",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+
+    .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
+    .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
+    .testTarget(
+      name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      swiftSettings: settings),
+    .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
+    .testTarget(
+      name: "EngineTests", dependencies: ["Device", "Image", "LSMT", "ZFile", "Posix"],
+      swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Posix"], swiftSettings: settings),
+    .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
+  ],
+  swiftLanguageModes: [.v6]
+)
