@@ -33,7 +33,7 @@ let package = Package(
     // The kernel.
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "Ring", dependencies: ["CUring", "Posix"], swiftSettings: settings),
-    .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk", "CUring", "CLinux"], swiftSettings: settings),
+    .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk"], swiftSettings: settings),
 
     // Pure formats: no I/O, no Foundation.
     .target(name: "LSMT", swiftSettings: settings),

@@ -8,6 +8,7 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -50,3 +51,5 @@ static inline int clinux_fork(void) { return fork(); }
 static inline int clinux_set_affinity(const void *mask, size_t bytes) {
   return (int)syscall(SYS_sched_setaffinity, 0, bytes, mask) < 0 ? -1 : 0;
 }
+/// A counter that poll(2) can wait for.
+static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 
 /// Anonymous or file-backed pages that unmap themselves.
-public struct Mapping: ~Copyable, @unchecked Sendable {
+public struct MemoryMapping: ~Copyable, @unchecked Sendable {
   /// The first byte, page-aligned.
   public let base: UnsafeMutableRawPointer
   /// Bytes mapped.

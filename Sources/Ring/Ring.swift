@@ -47,7 +47,7 @@ public struct Ring: ~Copyable {
   @inlinable public var freeEntries: UInt32 { io_uring_sq_space_left(ring) }
 
   /// The next entry to prepare, or nil when the queue is full and wants to be submitted first.
-  @inlinable public func nextEntry() -> UnsafeMutablePointer<io_uring_sqe>? { io_uring_get_sqe(ring) }
+  @inlinable public func nextEntry() -> Entry? { io_uring_get_sqe(ring).map(Entry.init) }
 
   /// Submits what was prepared without waiting.
   @inlinable public func submit() throws(Errno) {

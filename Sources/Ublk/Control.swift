@@ -1,5 +1,4 @@
 import CUblk
-import CUring
 import Glibc
 import Posix
 import Ring
@@ -137,8 +136,7 @@ public struct Control: ~Copyable {
     let result: Int32
     do throws(Errno) {
       guard let entry = ring.nextEntry() else { throw .busy }
-      curing_prep_command(
-        entry, file.rawValue, 0, operation, &payload, UInt32(MemoryLayout<ublk_ctrl_cmd>.size))
+      entry.command(file: file.rawValue, isSlot: false, operation: operation, payload: payload, userData: 0)
       let deadline = Deadline(milliseconds: timeout * 1000)
       while !(try ring.submitAndWait(nanoseconds: deadline.remaining)) {
         if deadline.hasPassed { throw .timedOut }

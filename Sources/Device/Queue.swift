@@ -1,0 +1,198 @@
+import Glibc
+import LSMT
+import Posix
+import Ublk
+import ZFile
+
+/// What all queues of a device read from. Addresses, valid while the device lives.
+struct QueueSource: @unchecked Sendable {
+  let map: SegmentMap.View
+  let layers: UnsafePointer<LayerSource>
+  let deviceSectors: UInt64
+  let isZeroCopy: Bool
+}
+
+/// One hardware queue: takes requests, resolves them to extents, has these read and decoded, and answers.
+///
+/// A state machine that does not know its thread. All memory is taken at the start; on the way of a request there is
+/// no allocation, no lock and no logging. Follow a request from `serve` downwards:
+///
+///     arrive ─ one extent ──▶ serveWhole ──▶ answered by the kernel after the read, or at once
+///        └─── several ──▶ start (Queue+Extents) ──▶ finishOperation (Queue+Operations) ──▶ start … ──▶ answer
+struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
+  var transport: Transport
+  let source: QueueSource
+  let depth: Int
+  let memory: RequestMemory
+  let counters: UnsafeMutablePointer<QueueCounters>
+  let states: UnsafeMutablePointer<RequestState>
+  let operations: UnsafeMutablePointer<Operation>
+  var decoder: BlockDecoder
+  var blockCache: BlockCache
+  private let pages: RequestPages
+  /// Requests that have arrived and were not answered.
+  private var inFlight = 0
+  /// Tags that will not get another request.
+  private var retired = 0
+  private var timerIsRunning = false
+  private var hasServedSinceTick = false
+
+  init(
+    transport: consuming Transport, source: QueueSource, depth: Int, pages: consuming RequestPages,
+    blockCache: consuming BlockCache, decoder: consuming BlockDecoder,
+    counters: UnsafeMutablePointer<QueueCounters>
+  ) {
+    self.transport = transport
+    self.source = source
+    self.depth = depth
+    memory = pages.view
+    self.pages = pages
+    self.counters = counters
+    states = .allocate(capacity: depth)
+    UnsafeMutableRawPointer(states).initializeMemory(
+      as: UInt8.self, repeating: 0, count: depth * MemoryLayout<RequestState>.stride)
+    operations = .allocate(capacity: depth * RequestState.operationsMax)
+    UnsafeMutableRawPointer(operations).initializeMemory(
+      as: UInt8.self, repeating: 0, count: depth * RequestState.operationsMax * MemoryLayout<Operation>.stride)
+    self.blockCache = blockCache
+    self.decoder = decoder
+  }
+
+  deinit {
+    states.deallocate()
+    operations.deallocate()
+  }
+
+  /// Arms every tag and serves until all are retired: true. False when the transport broke.
+  mutating func serve() -> Bool {
+    for tag in 0..<depth { transport.fetch(tag) }
+    while retired < depth || inFlight > 0 {
+      guard transport.submitAndWait() else { return false }
+      while let event = transport.nextEvent() { handle(event) }
+    }
+    return true
+  }
+
+  @inline(__always)
+  private mutating func handle(_ event: Event) {
+    switch event.kindNumber {
+    case Event.Kind.tag.rawValue:
+      if event.result == 0 { arrive(event.index) } else { retire(event.index, event.result) }
+    case Event.Kind.operation.rawValue:
+      finishOperation(event.index, result: event.result)
+    default:
+      tick()
+    }
+  }
+
+  // MARK: A request comes and goes
+
+  @inline(__always)
+  private mutating func arrive(_ tag: Int) {
+    let request = transport.request(tag)
+    inFlight &+= 1
+    hasServedSinceTick = true
+    if !timerIsRunning { startTimer() }
+    counters.pointee.requests &+= 1
+    let sectors = UInt64(request.sectors)
+    guard request.isRead, request.sectors > 0, sectors << 9 <= UInt64(memory.requestBytesMax),
+      request.startSector < source.deviceSectors, sectors <= source.deviceSectors &- request.startSector
+    else { return refuse(tag, request) }
+    var cursor = source.map.mappings(from: request.startSector, count: sectors)
+    guard let first = cursor.next() else { return refuse(tag, request) }
+    let bytes = request.sectors << 9
+    if first.sectors == sectors, serveWhole(tag, first, bytes) { return }
+    states[tag] = RequestState(
+      cursor: cursor, rest: first, position: 0, bytes: bytes, scratchUsed: 0, operations: 0, hasRest: true,
+      hasFailed: false)
+    start(tag)
+  }
+
+  /// Serves a request that is one extent and needs no decoding. False if it does.
+  @inline(__always)
+  private mutating func serveWhole(_ tag: Int, _ mapping: Mapping, _ bytes: UInt32) -> Bool {
+    if mapping.isZeroes {
+      states[tag].hasFailed = !writeZeroes(tag, position: 0, count: Int(bytes))
+      answer(tag, bytes: bytes)
+      return true
+    }
+    let layer = source.layers + Int(mapping.layer)
+    if layer.pointee.isCompressed || layer.pointee.method != .ring { return false }
+    // The operation is set up as if it were one of several: it only completes if it did not succeed in full.
+    let index = tag &* RequestState.operationsMax
+    let offset = layer.pointee.payloadOffset &+ mapping.blobSector << 9
+    operations[index] = Operation(
+      layer: mapping.layer, isCompressed: false, count: bytes, done: 0, fileOffset: offset, scratch: 0, position: 0,
+      length: bytes, blobOffset: mapping.blobSector << 9)
+    states[tag].operations = 0
+    transport.readAndCommit(
+      layer.pointee.file, offset: offset, tag: tag, into: source.isZeroCopy ? nil : memory.buffer(tag), count: bytes,
+      operation: UInt32(truncatingIfNeeded: index))
+    counters.pointee.bytes &+= UInt64(bytes)
+    inFlight &-= 1
+    return true
+  }
+
+  /// Answers a request, with an error if something of it failed.
+  mutating func answer(_ tag: Int, bytes: UInt32) {
+    inFlight &-= 1
+    if states[tag].hasFailed {
+      counters.pointee.errors &+= 1
+      transport.commit(tag, result: -EIO)
+    } else {
+      counters.pointee.bytes &+= UInt64(bytes)
+      transport.commit(tag, result: Int32(truncatingIfNeeded: bytes))
+    }
+  }
+
+  /// A request that this device cannot serve: the block layer sends none of them to a read-only disk.
+  @inline(never)
+  private mutating func refuse(_ tag: Int, _ request: Request) {
+    inFlight &-= 1
+    counters.pointee.errors &+= 1
+    counters.pointee.fail(.request, layer: 0, offset: request.startSector << 9, code: Int32(request.operationNumber))
+    transport.commit(tag, result: request.isRead ? -EIO : -EOPNOTSUPP)
+  }
+
+  /// A request whose answer was to follow its read at once, but the read failed or came short: it is ours again.
+  @inline(never)
+  mutating func reopen(_ tag: Int) {
+    let index = tag &* RequestState.operationsMax
+    inFlight &+= 1
+    let operation = operations[index]
+    counters.pointee.bytes &-= UInt64(operation.length)
+    let nothing = source.map.mappings(from: 0, count: 0)
+    states[tag] = RequestState(
+      cursor: nothing, rest: Mapping(sectors: 1, blobSector: 0, layer: 0, isZeroes: true), position: operation.length,
+      bytes: operation.length, scratchUsed: 0, operations: 1, hasRest: false, hasFailed: false)
+  }
+
+  /// A tag's command ended without a request: the device stops, or the driver refused the answer.
+  @inline(never)
+  private mutating func retire(_ tag: Int, _ result: Int32) {
+    retired += 1
+    if result != -ENODEV {
+      counters.pointee.fail(.command, layer: 0, offset: UInt64(tag), code: -result)
+      counters.pointee.errors &+= 1
+    }
+  }
+
+  // MARK: Memory
+
+  private mutating func startTimer() {
+    timerIsRunning = true
+    transport.startTimer()
+  }
+
+  /// Once a second while there is something to do; a second without requests gives the buffers back.
+  private mutating func tick() {
+    timerIsRunning = false
+    if hasServedSinceTick || inFlight > 0 {
+      hasServedSinceTick = false
+      startTimer()
+    } else {
+      pages.release()
+      blockCache.release()
+    }
+  }
+}

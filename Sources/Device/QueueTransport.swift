@@ -1,0 +1,87 @@
+import Ring
+import Ublk
+
+/// What a queue needs of the kernel: requests to serve, files to read, answers to give.
+///
+/// `RingTransport` is the real one. The tests have one without a kernel, which fails, cuts, delays and reorders.
+/// All of it is used by one thread. Nothing happens before `submitAndWait`, but for the calls that say `now`.
+protocol QueueTransport: ~Copyable {
+  /// The request of a tag that has arrived.
+  func request(_ tag: Int) -> Request
+
+  /// Arms a tag for its first request.
+  mutating func fetch(_ tag: Int)
+
+  /// Answers a request and arms its tag again. `result` is the bytes served or a negative error number.
+  mutating func commit(_ tag: Int, result: Int32)
+
+  /// Starts a read of a layer's file into memory; it completes as `operation`.
+  mutating func read(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: UInt32, operation: UInt32)
+
+  /// Starts a read of a layer's file straight into the request's pages, from byte `position` of the request. Only
+  /// in a zero-copy device.
+  mutating func read(
+    _ file: LayerFile, offset: UInt64, intoRequest tag: Int, position: UInt32, count: UInt32, operation: UInt32)
+
+  /// Starts a read that is a whole request, into `memory` (or the request's pages where that is nil), and answers
+  /// the request when it succeeded in full. If it did not, it completes as `operation` and the request is not
+  /// answered.
+  mutating func readAndCommit(
+    _ file: LayerFile, offset: UInt64, tag: Int, into memory: UnsafeMutableRawPointer?, count: UInt32,
+    operation: UInt32)
+
+  /// Reads a layer's file now: bytes, or a negative error number.
+  mutating func readNow(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
+  ) -> Int
+
+  /// Copies memory into the request's pages now: bytes, or a negative error number. Only in a zero-copy device.
+  mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int
+
+  /// Makes `tick` complete once, about a second from now.
+  mutating func startTimer()
+
+  /// Lets the kernel work until something completes. False when the transport can never complete anything again.
+  mutating func submitAndWait() -> Bool
+
+  /// The next thing that completed since `submitAndWait`, or nil.
+  mutating func nextEvent() -> Event?
+}
+
+/// Something that completed. The value is what an io_uring completion carries: 32 bits of kind, 32 of index.
+struct Event: BitwiseCopyable {
+  enum Kind: UInt32 {
+    /// A tag's command ended: a request has arrived, or the tag retires. The index is the tag.
+    case tag = 0
+    /// A read ended. The index is the operation.
+    case operation = 1
+    /// The timer ran out.
+    case tick = 2
+  }
+
+  let userData: UInt64
+  let result: Int32
+
+  init(userData: UInt64, result: Int32) {
+    self.userData = userData
+    self.result = result
+  }
+
+  init(_ kind: Kind, _ index: UInt32, result: Int32) {
+    self.init(userData: Self.userData(kind, index), result: result)
+  }
+
+  var kindNumber: UInt32 { UInt32(truncatingIfNeeded: userData >> 32) }
+  var index: Int { Int(UInt32(truncatingIfNeeded: userData)) }
+
+  static func userData(_ kind: Kind, _ index: UInt32) -> UInt64 { UInt64(kind.rawValue) << 32 | UInt64(index) }
+}
+
+/// A layer's file as a queue names it.
+struct LayerFile: BitwiseCopyable {
+  /// Its slot in the ring's file table.
+  let slot: Int32
+  /// Its descriptor, for reads that do not go through the ring.
+  let descriptor: Int32
+}

@@ -1,0 +1,46 @@
+import LSMT
+
+/// A request that is being served. One per tag.
+struct RequestState: BitwiseCopyable {
+  /// What of the range is still to be looked at.
+  var cursor: MappingCursor
+  /// The mapping that was only partly started, because the tag's operations or scratch memory were used up.
+  var rest: Mapping
+  /// Bytes of the request that have been started or served.
+  var position: UInt32
+  /// Bytes of the request.
+  var bytes: UInt32
+  /// Bytes of the tag's scratch memory in use.
+  var scratchUsed: UInt32
+  /// Operations in flight: a bit each.
+  var operations: UInt8
+  /// Whether `rest` holds something.
+  var hasRest: Bool
+  /// Whether something failed; the request then ends with an error when nothing of it is in flight any more.
+  var hasFailed: Bool
+
+  /// Operations that a tag may have in flight.
+  static let operationsMax = 8
+}
+
+/// A read in flight.
+struct Operation: BitwiseCopyable {
+  /// The layer, 0 the bottom.
+  var layer: UInt8
+  /// Whether the bytes are compressed blocks in the tag's scratch memory.
+  var isCompressed: Bool
+  /// Bytes to read from the file.
+  var count: UInt32
+  /// Bytes that have been read.
+  var done: UInt32
+  /// Where they lie in the file, bytes.
+  var fileOffset: UInt64
+  /// Where they go in the tag's scratch memory; compressed only.
+  var scratch: UInt32
+  /// Where the result goes in the request, bytes.
+  var position: UInt32
+  /// Bytes of the request that the operation serves.
+  var length: UInt32
+  /// Where those bytes lie in the layer's blob space.
+  var blobOffset: UInt64
+}

@@ -1,0 +1,155 @@
+import CLinux
+import Glibc
+import Image
+import Posix
+import Ring
+import Ublk
+
+/// The kernel: one io_uring, the queue's part of `/dev/ublkcN`, and the files of the layers.
+struct RingTransport: QueueTransport, ~Copyable {
+  private let ring: Ring
+  private let requests: RequestTable
+  private let commands: QueueCommands
+  private let character: Int32
+  private let memory: RequestMemory
+  private let isZeroCopy: Bool
+  private var ready: UInt32 = 0
+  private var taken: UInt32 = 0
+  private let second: UnsafeMutablePointer<__kernel_timespec>
+
+  /// Made on the thread that serves the queue: the ring and the driver bind to it.
+  init(
+    character: Int32, queue: Int, depth: Int, files: [Int32], memory: RequestMemory,
+    isZeroCopy: Bool
+  ) throws(Errno) {
+    // Room for every tag's answer and a read each; a queue that needs more submits in between.
+    let ring = try Ring(entries: UInt32(min(depth * 4, 16384)), flags: .serving)
+    try ring.registerFiles([character] + files)
+    if isZeroCopy { try ring.registerEmptyBuffers(UInt32(depth)) }
+    let requests = try RequestTable(character: character, queue: queue, depth: depth)
+    self.ring = ring
+    self.requests = requests
+    commands = QueueCommands(queue: queue, slot: 0)
+    self.character = character
+    self.memory = memory
+    self.isZeroCopy = isZeroCopy
+    second = .allocate(capacity: 1)
+    second.initialize(to: __kernel_timespec(tv_sec: 1, tv_nsec: 0))
+  }
+
+  deinit { second.deallocate() }
+
+  func request(_ tag: Int) -> Request { requests[tag] }
+
+  mutating func fetch(_ tag: Int) {
+    commands.fetch(
+      entry(), tag: tag, address: address(tag), registration: registration(tag),
+      userData: Event.userData(.tag, UInt32(truncatingIfNeeded: tag)))
+  }
+
+  mutating func commit(_ tag: Int, result: Int32) {
+    commands.commit(
+      entry(), tag: tag, result: result, address: address(tag), registration: registration(tag),
+      userData: Event.userData(.tag, UInt32(truncatingIfNeeded: tag)))
+  }
+
+  mutating func read(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: UInt32, operation: UInt32
+  ) {
+    entry().read(
+      slot: file.slot, offset: offset, into: memory, count: count, userData: Event.userData(.operation, operation))
+  }
+
+  mutating func read(
+    _ file: LayerFile, offset: UInt64, intoRequest tag: Int, position: UInt32, count: UInt32, operation: UInt32
+  ) {
+    entry().readFixed(
+      slot: file.slot, offset: offset, buffer: Int32(truncatingIfNeeded: tag), position: UInt64(position),
+      count: count, userData: Event.userData(.operation, operation))
+  }
+
+  mutating func readAndCommit(
+    _ file: LayerFile, offset: UInt64, tag: Int, into memory: UnsafeMutableRawPointer?, count: UInt32,
+    operation: UInt32
+  ) {
+    // A chain ends where a submission ends, so both entries must go in one. A short read breaks the chain as an
+    // error does; the answer is then cancelled without a completion of its own, because its read was to be quiet.
+    if ring.freeEntries < 2 { flush() }
+    let userData = Event.userData(.operation, operation)
+    let flags: EntryFlags = [.link, .quietSuccess]
+    if let memory {
+      entry().read(slot: file.slot, offset: offset, into: memory, count: count, userData: userData, flags: flags)
+    } else {
+      entry().readFixed(
+        slot: file.slot, offset: offset, buffer: Int32(truncatingIfNeeded: tag), position: 0, count: count,
+        userData: userData, flags: flags)
+    }
+    commit(tag, result: Int32(truncatingIfNeeded: count))
+  }
+
+  mutating func readNow(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
+  ) -> Int {
+    while true {
+      let result = pread(file.descriptor, memory, count, Int(truncatingIfNeeded: offset))
+      if result >= 0 { return result }
+      let error = Errno.last
+      if error != .interrupted { return -Int(error.rawValue) }
+    }
+  }
+
+  mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int {
+    let start = Int(truncatingIfNeeded: commands.userCopyPosition(tag: tag)) + position
+    var done = 0
+    while done < count {
+      let result = pwrite(character, memory + done, count - done, start + done)
+      if result > 0 {
+        done += result
+      } else if result == 0 || Errno.last != .interrupted {
+        return result == 0 ? -Int(EIO) : -Int(Errno.last.rawValue)
+      }
+    }
+    return done
+  }
+
+  mutating func startTimer() { entry().timeout(second, userData: Event.userData(.tick, 0)) }
+
+  mutating func submitAndWait() -> Bool {
+    ring.consume(taken)
+    taken = 0
+    do throws(Errno) {
+      try ring.submitAndWait()
+    } catch {
+      // The kernel is short of memory, or has completions for us first: both pass when those are taken.
+      if error != .again && error != .busy { return false }
+    }
+    ready = ring.readyCompletions
+    return true
+  }
+
+  mutating func nextEvent() -> Event? {
+    if taken == ready { return nil }
+    let completion = ring.completion(taken)
+    taken &+= 1
+    return Event(userData: completion.userData, result: completion.result)
+  }
+
+  /// The next free entry; a full ring is submitted first.
+  @inline(__always)
+  private mutating func entry() -> Entry {
+    while true {
+      if let entry = ring.nextEntry() { return entry }
+      flush()
+    }
+  }
+
+  private mutating func flush() { try? ring.submit() }
+
+  @inline(__always)
+  private func address(_ tag: Int) -> UInt64 {
+    isZeroCopy ? 0 : UInt64(UInt(bitPattern: memory.buffer(tag)))
+  }
+
+  @inline(__always)
+  private func registration(_ tag: Int) -> UInt64 { isZeroCopy ? UInt64(UInt16(truncatingIfNeeded: tag)) : 0 }
+}

@@ -1,0 +1,51 @@
+import CUring
+import Glibc
+
+/// A submission that is being prepared: it starts when the ring is submitted next.
+public struct Entry {
+  @usableFromInline let raw: UnsafeMutablePointer<io_uring_sqe>
+
+  @inlinable init(_ raw: UnsafeMutablePointer<io_uring_sqe>) { self.raw = raw }
+
+  /// Reads `count` bytes at `offset` of the file in table slot `slot` into memory.
+  @inlinable public func read(
+    slot: Int32, offset: UInt64, into memory: UnsafeMutableRawPointer, count: UInt32, userData: UInt64,
+    flags: EntryFlags = []
+  ) {
+    io_uring_prep_read(raw, slot, memory, count, offset)
+    finish(userData, flags.union(.fixedFile))
+  }
+
+  /// Reads `count` bytes at `offset` of the file in table slot `slot` into registered buffer `buffer`, from byte
+  /// `position` of it.
+  @inlinable public func readFixed(
+    slot: Int32, offset: UInt64, buffer: Int32, position: UInt64, count: UInt32, userData: UInt64,
+    flags: EntryFlags = []
+  ) {
+    io_uring_prep_read_fixed(raw, slot, UnsafeMutableRawPointer(bitPattern: UInt(position)), count, offset, buffer)
+    finish(userData, flags.union(.fixedFile))
+  }
+
+  /// A driver's own command (`IORING_OP_URING_CMD`) with up to 16 bytes of payload, or 80 in a ring of large
+  /// entries. `address` goes into the entry's `addr` field. With `isSlot`, `file` is a slot of the table.
+  @inlinable public func command<Payload: BitwiseCopyable>(
+    file: Int32, isSlot: Bool, operation: UInt32, payload: Payload, address: UInt64 = 0, userData: UInt64
+  ) {
+    withUnsafePointer(to: payload) {
+      curing_prep_command(raw, file, isSlot ? 1 : 0, operation, $0, UInt32(MemoryLayout<Payload>.size))
+    }
+    curing_set_addr(raw, address)
+    raw.pointee.user_data = userData
+  }
+
+  /// Completes with `-ETIME` after the time at `limit`, which must stay valid until the submission.
+  @inlinable public func timeout(_ limit: UnsafeMutablePointer<__kernel_timespec>, userData: UInt64) {
+    io_uring_prep_timeout(raw, limit, 0, 0)
+    raw.pointee.user_data = userData
+  }
+
+  @inlinable func finish(_ userData: UInt64, _ flags: EntryFlags) {
+    raw.pointee.user_data = userData
+    raw.pointee.flags = flags.rawValue
+  }
+}
