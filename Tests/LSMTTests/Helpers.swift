@@ -41,7 +41,7 @@ struct Random: RandomNumberGenerator {
 
   mutating func below(_ limit: UInt64) -> UInt64 { UInt64.random(in: 0..<limit, using: &self) }
   mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
-  mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
+  mutating func chance(_ percent: Int) -> Bool { below(100 as Int) < percent }
 
   /// The seeds of a random test: 1...count, or only the one that `WARMBLK_SEED` names.
   static func seeds(_ count: UInt64) -> [UInt64] {
