@@ -8,7 +8,7 @@ public enum DeviceError: Error, CustomStringConvertible {
   /// A call of the operating system failed. `what` is what was tried, on what.
   case system(what: String, Errno)
   /// A wait came to its end.
-  case timedOut(what: String, seconds: Int)
+  case timedOut(what: String)
   /// An option is out of range.
   case invalidOption(String)
 
@@ -16,7 +16,7 @@ public enum DeviceError: Error, CustomStringConvertible {
     switch self {
     case .ublk(let error): error.description
     case .system(let what, let error): "\(what): \(error)"
-    case .timedOut(let what, let seconds): "\(what): not within \(seconds) s"
+    case .timedOut(let what): what
     case .invalidOption(let message): message
     }
   }

@@ -12,13 +12,15 @@ struct LayerSource: BitwiseCopyable {
 
   let file: LayerFile
   let method: Method
-  let isCompressed: Bool
   /// Where the layer begins in the file: behind a tar header, or 0. In bytes.
   let payloadOffset: UInt64
   /// Bytes of the layer's blob space: the decompressed size.
   let blobBytes: UInt64
-  /// Only where `isCompressed`.
-  let blocks: JumpTable.View
+  /// Where the compressed blocks are; nil for a layer that is not compressed.
+  let blocks: JumpTable.View?
+
+  @inline(__always)
+  var isCompressed: Bool { blocks != nil }
 }
 
 /// All layers of an image, bottom first, in memory that never moves.

@@ -35,7 +35,8 @@ extension Queue where Transport: ~Copyable {
   @inline(__always)
   private mutating func startData(_ tag: Int, _ mapping: Mapping) -> Bool {
     let layer = source.layers + Int(mapping.layer)
-    return layer.pointee.isCompressed ? startBlocks(tag, mapping, layer) : startRaw(tag, mapping, layer)
+    if let blocks = layer.pointee.blocks { return startBlocks(tag, mapping, layer, blocks) }
+    return startRaw(tag, mapping, layer)
   }
 
   // MARK: Uncompressed
@@ -68,9 +69,10 @@ extension Queue where Transport: ~Copyable {
   // MARK: Compressed
 
   /// Reads the compressed blocks that hold a piece of a layer, as many as there is scratch memory for.
-  private mutating func startBlocks(_ tag: Int, _ mapping: Mapping, _ layer: UnsafePointer<LayerSource>) -> Bool {
+  private mutating func startBlocks(
+    _ tag: Int, _ mapping: Mapping, _ layer: UnsafePointer<LayerSource>, _ blocks: JumpTable.View
+  ) -> Bool {
     let state = states + tag
-    let blocks = layer.pointee.blocks
     let blobOffset = mapping.blobSector << 9
     let wanted = mapping.sectors << 9
     let shift = UInt64(blocks.blockShift)
@@ -79,7 +81,7 @@ extension Queue where Transport: ~Copyable {
     if first == last, wanted < UInt64(blocks.contentLength(ofBlock: first)),
       let cached = blockCache.find(layer: mapping.layer, block: first)
     {
-      serveCached(tag, mapping, layer, cached)
+      serveCached(tag, mapping, blocks, cached)
       return true
     }
     var range = blocks.storedRange(ofBlocks: first..<last &+ 1)
@@ -122,10 +124,10 @@ extension Queue where Transport: ~Copyable {
 
   /// Serves a piece of a block that was decoded lately.
   private mutating func serveCached(
-    _ tag: Int, _ mapping: Mapping, _ layer: UnsafePointer<LayerSource>, _ block: UnsafeMutableRawPointer
+    _ tag: Int, _ mapping: Mapping, _ blocks: JumpTable.View, _ block: UnsafeMutableRawPointer
   ) {
     let state = states + tag
-    let inside = Int(truncatingIfNeeded: (mapping.blobSector << 9) & (1 << UInt64(layer.pointee.blocks.blockShift) &- 1))
+    let inside = Int(truncatingIfNeeded: (mapping.blobSector << 9) & (1 << UInt64(blocks.blockShift) &- 1))
     let count = Int(truncatingIfNeeded: mapping.sectors << 9)
     let position = Int(state.pointee.position)
     state.pointee.position &+= UInt32(truncatingIfNeeded: count)

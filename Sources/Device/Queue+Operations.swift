@@ -60,8 +60,7 @@ extension Queue where Transport: ~Copyable {
 
   /// Decodes the blocks of an operation into the request.
   mutating func decode(_ tag: Int, _ operation: Operation) {
-    let layer = source.layers + Int(operation.layer)
-    let blocks = layer.pointee.blocks
+    guard let blocks = source.layers[Int(operation.layer)].blocks else { return }
     let shift = UInt64(blocks.blockShift)
     let scratch = memory.scratch(tag) + Int(operation.scratch)
     let end = operation.blobOffset &+ UInt64(operation.length)

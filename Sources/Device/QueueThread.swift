@@ -57,7 +57,7 @@ final class QueueThread: Sendable {
   func waitUntilServing(_ deadline: Deadline) throws(DeviceError) {
     let isReady = deadline.wait(interval: 1) { progress.phase.load(ordering: .acquiring) != .preparing }
     if let error { throw error }
-    if !isReady { throw .timedOut(what: "a queue's thread did not get ready", seconds: 0) }
+    if !isReady { throw .timedOut(what: "a queue's thread did not get ready") }
   }
 
   /// Why the thread ended, if that was an error.

@@ -1,0 +1,175 @@
+import CLinux
+import Glibc
+import Image
+import Posix
+import Ublk
+
+/// A block device that this process serves.
+///
+/// Its calls sleep, some of them on I/O that the queues serve: they belong to a control thread, one at a time.
+public final class Device: @unchecked Sendable {
+  /// The number N of `/dev/ublkbN`.
+  public let id: UInt32
+  /// `/dev/ublkbN`.
+  public var path: String { "/dev/ublkb\(id)" }
+  /// Hardware queues, as granted.
+  public let queueCount: Int
+  /// Requests that a queue may have in flight.
+  public let depth: Int
+  /// What the driver granted.
+  public let features: Features
+  /// Whether uncompressed layers are read straight into requests.
+  public let isZeroCopy: Bool
+  /// The image that is served; it lives as long as the device.
+  public let image: Image
+  /// The numbers of its queues.
+  public let counters: CounterPage
+
+  private let control: Control
+  private let layers: LayerTable
+  private let ended: Descriptor
+  private var character: Descriptor?
+  private var threads: [QueueThread] = []
+
+  /// What is wanted of the driver for `image`, given what it offers.
+  private static func features(for image: Image, offered: Features, _ options: DeviceOptions) -> Features {
+    let zeroCopy: Features = [.autoBufferRegistration, .userCopy]
+    let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
+    return options.allowsZeroCopy && helps && offered.isSuperset(of: zeroCopy) ? zeroCopy : []
+  }
+
+  /// Makes `/dev/ublkbN` for `image` and serves it. Returns when the disk answers.
+  ///
+  /// `makeCounters` gets the number of the device and of its queues, and makes the page for their counters. If
+  /// anything fails nothing is left behind.
+  public static func start(
+    image: Image, options: DeviceOptions, makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
+  ) throws(DeviceError) -> Device {
+    try options.validate()
+    let control = try DeviceError.driver { () throws(UblkError) in try Control(timeout: options.timeout) }
+    let device = try Device(image, options, control, makeCounters)
+    do throws(DeviceError) {
+      try device.bringUp(options)
+    } catch {
+      try? device.stop(Deadline(milliseconds: options.timeout * 1000))
+      throw error
+    }
+    return device
+  }
+
+  /// ADD_DEV and what follows from its answer. Once this has succeeded `stop` undoes it.
+  private init(
+    _ image: Image, _ options: DeviceOptions, _ control: consuming Control,
+    _ makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
+  ) throws(DeviceError) {
+    let ended = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
+      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
+    }
+    let info: DeviceInfo
+    do throws(UblkError) {
+      let wanted = Self.features(for: image, offered: try control.features(), options)
+      info = try control.add(
+        id: options.id, queues: options.queueCount, depth: options.depth,
+        requestBytesMax: DeviceOptions.requestBytesMax, features: wanted)
+      if !info.features.isSuperset(of: wanted) {
+        try control.delete(info.id)
+        throw .featuresMissing(wanted.subtracting(info.features))
+      }
+    } catch {
+      throw .ublk(error)
+    }
+    do throws(Errno) {
+      counters = try makeCounters(info.id, info.queues)
+    } catch {
+      try? control.delete(info.id)
+      throw .system(what: "make the counters of device \(info.id)", error)
+    }
+    id = info.id
+    queueCount = info.queues
+    depth = info.depth
+    features = info.features
+    isZeroCopy = info.features.contains(.autoBufferRegistration)
+    self.image = image
+    self.ended = ended
+    self.control = control
+    layers = LayerTable(
+      image.layers.enumerated().map { number, layer in
+        LayerSource(
+          // Slot 0 of the rings' file tables is /dev/ublkcN.
+          file: LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd),
+          method: layer.blob.readMethod == .memory ? .memory : .ring, payloadOffset: layer.blob.payloadOffset,
+          blobBytes: layer.blobSize, blocks: layer.blocks)
+      })
+  }
+
+  /// SET_PARAMS, queue threads, START_DEV.
+  private func bringUp(_ options: DeviceOptions) throws(DeviceError) {
+    let deadline = Deadline(milliseconds: options.timeout * 1000)
+    let sectors = image.virtualSize / 512
+    guard sectors > 0 else { throw .invalidOption("the image has no size: no layer says how large the disk is") }
+    try DeviceError.driver { () throws(UblkError) in
+      try control.setParameters(
+        id,
+        Parameters(
+          sectors: sectors, isReadOnly: true, logicalBlockShift: 9, physicalBlockShift: 12, optimalIOShift: 17,
+          requestBytesMax: DeviceOptions.requestBytesMax))
+    }
+    let character = try openCharacter(deadline)
+    let slot = character.rawValue
+    self.character = consume character
+    let source = QueueSource(
+      map: image.map.view, layers: layers.base, deviceSectors: sectors, isZeroCopy: isZeroCopy)
+    for queue in 0..<queueCount {
+      let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }
+      threads.append(
+        try QueueThread(
+          QueueThread.Plan(
+            device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
+            character: slot, affinity: affinity, files: image.layers.map(\.blob.fd), source: source,
+            counters: counters.counters(queue), ended: ended.rawValue)))
+    }
+    for thread in threads { try thread.waitUntilServing(deadline) }
+    try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
+    guard deadline.wait(until: { fileExists(path) }) else {
+      throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
+    }
+  }
+
+  /// Opens `/dev/ublkcN`. A device manager may make the node late, and may hold it open for a moment.
+  private func openCharacter(_ deadline: Deadline) throws(DeviceError) -> Descriptor {
+    let path = "/dev/ublkc\(id)"
+    while true {
+      do throws(Errno) {
+        return try Descriptor.open(path, O_RDWR)
+      } catch {
+        let isPassing = error == .noEntry || error == .access || error == .busy
+        if !isPassing || deadline.hasPassed { throw .system(what: "open \(path)", error) }
+        usleep(1000)
+      }
+    }
+  }
+
+  // MARK: The end
+
+  /// A descriptor that poll(2) finds readable once a queue has ended: somebody stopped the device, or it failed.
+  public var endedDescriptor: Int32 { ended.rawValue }
+
+  /// Why queues ended, if that was an error.
+  public var failure: DeviceError? { threads.lazy.compactMap(\.error).first }
+
+  /// Takes the disk away, waits for the queues and deletes the device. Open and mounted devices vanish under their
+  /// users. Past the deadline it throws, and the kernel ends the device with the process.
+  public func stop(_ deadline: Deadline) throws(DeviceError) {
+    var firstError: DeviceError?
+    do throws(UblkError) { try control.stop(id) } catch { if error.errno != .noDevice { firstError = .ublk(error) } }
+    for thread in threads where !thread.join(deadline) {
+      throw firstError ?? .timedOut(what: "a queue of device \(id) did not end")
+    }
+    threads = []
+    character = nil
+    do throws(UblkError) { try control.delete(id) } catch {
+      if error.errno != .noDevice { throw firstError ?? .ublk(error) }
+    }
+    if let firstError { throw firstError }
+  }
+}
