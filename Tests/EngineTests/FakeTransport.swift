@@ -1,0 +1,255 @@
+import Glibc
+import Ublk
+
+@testable import Device
+
+/// A kernel for one queue, in memory and seeded: it hands out requests, reads "files", completes things late and in
+/// another order, and fails them. What it checks on the way: that nobody answers twice, answers a request that it
+/// does not own, or reads into a request that was answered.
+final class FakeTransport: QueueTransport {
+  /// What can go wrong, each as one chance in so many; 0 is never.
+  struct Faults {
+    var error = 0
+    var shortRead = 0
+    var interruption = 0
+    var copyError = 0
+    /// Files end this many bytes early.
+    var truncation = 0
+  }
+
+  /// A request and what became of it.
+  struct Ticket {
+    let request: Request
+    var result: Int32?
+    var data: [UInt8] = []
+    /// Whether something was injected while it was served that may not be hidden.
+    var sawFault = false
+  }
+
+  let memory: RequestMemory
+  let isZeroCopy: Bool
+  let files: [[UInt8]]
+  var faults = Faults()
+  var tickets: [Ticket]
+  /// Violations of the protocol, in words.
+  var complaints: [String] = []
+  private(set) var ticks = 0
+
+  private var random: SeededRandom
+  private var nextTicket = 0
+  private var armed: [Int] = []
+  private var retired: Set<Int> = []
+  private var owner: [Int: Int] = [:]
+  private var pages: [Int: [UInt8]] = [:]
+  private var waiting: [() -> [Event]] = []
+  private var ready: [Event] = []
+  private var timerIsSet = false
+
+  init(
+    memory: RequestMemory, isZeroCopy: Bool, files: [[UInt8]], requests: [Request], faults: Faults,
+    random: SeededRandom
+  ) {
+    self.memory = memory
+    self.isZeroCopy = isZeroCopy
+    self.files = files
+    self.faults = faults
+    self.random = random
+    tickets = requests.map { Ticket(request: $0) }
+  }
+
+  // MARK: Requests
+
+  func request(_ tag: Int) -> Request { tickets[owner[tag]!].request }
+
+  func fetch(_ tag: Int) { arm(tag) }
+
+  func commit(_ tag: Int, result: Int32) { answer(tag, result, data: nil) }
+
+  private func answer(_ tag: Int, _ result: Int32, data: [UInt8]?) {
+    guard let number = owner.removeValue(forKey: tag) else {
+      return complaints.append("tag \(tag) was answered without a request")
+    }
+    let count = max(0, Int(result))
+    tickets[number].result = result
+    tickets[number].data =
+      isZeroCopy
+      ? Array((pages.removeValue(forKey: tag) ?? []).prefix(count))
+      : Array(UnsafeRawBufferPointer(start: memory.buffer(tag), count: count))
+    arm(tag)
+  }
+
+  private func arm(_ tag: Int) {
+    if armed.contains(tag) { complaints.append("tag \(tag) was armed twice") }
+    armed.append(tag)
+  }
+
+  // MARK: Reads
+
+  func read(
+    _ file: LayerFile, offset: UInt64, into target: UnsafeMutableRawPointer, count: UInt32, operation: UInt32
+  ) {
+    let tag = Int(operation) / RequestState.operationsMax
+    later { [self] in
+      let (result, bytes) = perform(file, offset, Int(count), tag)
+      bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+      return [Event(.operation, operation, result: Int32(result))]
+    }
+  }
+
+  func read(
+    _ file: LayerFile, offset: UInt64, intoRequest tag: Int, position: UInt32, count: UInt32, operation: UInt32
+  ) {
+    if !isZeroCopy { complaints.append("a zero-copy read in a copying device") }
+    later { [self] in
+      let (result, bytes) = perform(file, offset, Int(count), tag)
+      put(bytes, tag, Int(position))
+      return [Event(.operation, operation, result: Int32(result))]
+    }
+  }
+
+  func readAndCommit(
+    _ file: LayerFile, offset: UInt64, tag: Int, into target: UnsafeMutableRawPointer?, count: UInt32,
+    operation: UInt32
+  ) {
+    later { [self] in
+      let (result, bytes) = perform(file, offset, Int(count), tag)
+      if let target {
+        bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+      } else {
+        put(bytes, tag, 0)
+      }
+      // As the kernel does it: a quiet read that succeeded in full says nothing, any other takes its answer along.
+      if result != Int(count) { return [Event(.operation, operation, result: Int32(result))] }
+      answer(tag, Int32(count), data: bytes)
+      return []
+    }
+  }
+
+  func readNow(_ file: LayerFile, offset: UInt64, into target: UnsafeMutableRawPointer, count: Int) -> Int {
+    // Interruptions do not leave a plain read: the transport repeats it.
+    var result = -Int(EINTR)
+    var bytes: [UInt8] = []
+    while result == -Int(EINTR) || result == -Int(EAGAIN) { (result, bytes) = perform(file, offset, count, nil) }
+    bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+    return result
+  }
+
+  func copyNow(_ source: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int {
+    if !isZeroCopy { complaints.append("a user copy in a copying device") }
+    if strike(faults.copyError) {
+      markFault(tag)
+      return -Int(EFAULT)
+    }
+    put(Array(UnsafeRawBufferPointer(start: source, count: count)), tag, position)
+    return count
+  }
+
+  private func put(_ bytes: [UInt8], _ tag: Int, _ position: Int) {
+    guard let number = owner[tag] else { return complaints.append("tag \(tag) got data without a request") }
+    let size = Int(tickets[number].request.sectors) * 512
+    if position + bytes.count > size { return complaints.append("data beyond the end of a request") }
+    pages[tag, default: [UInt8](repeating: 0xee, count: size)].replaceSubrange(
+      position..<position + bytes.count, with: bytes)
+  }
+
+  /// One attempt to read: the result as the kernel gives it, and the bytes that came.
+  private func perform(_ file: LayerFile, _ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
+    if strike(faults.interruption) { return (-Int(random.chance(2) ? EINTR : EAGAIN), []) }
+    if strike(faults.error) {
+      markFault(tag)
+      return (-Int(EIO), [])
+    }
+    // Slot 0 is the character device.
+    let content = files[Int(file.slot) - 1]
+    let end = max(0, content.count - faults.truncation)
+    guard Int(offset) < end else {
+      markFault(tag)
+      return (0, [])
+    }
+    var length = min(count, end - Int(offset))
+    if length > 1, strike(faults.shortRead) { length = Int.random(in: 1..<length, using: &random) }
+    return (length, Array(content[Int(offset)..<Int(offset) + length]))
+  }
+
+  private func strike(_ oneIn: Int) -> Bool { oneIn > 0 && random.chance(oneIn) }
+
+  private func markFault(_ tag: Int?) {
+    if let tag, let number = owner[tag] {
+      tickets[number].sawFault = true
+    } else {
+      // A read that happens at once does not say for which request it is: any that is being served may see it.
+      for number in owner.values { tickets[number].sawFault = true }
+    }
+  }
+
+  // MARK: Time
+
+  func startTimer() {
+    if timerIsSet { complaints.append("two timers at once") }
+    timerIsSet = true
+  }
+
+  private func later(_ work: @escaping () -> [Event]) { waiting.append(work) }
+
+  func submitAndWait() -> Bool {
+    if !ready.isEmpty { complaints.append("waited with events unread") }
+    deliverRequests()
+    // Some of what is in flight ends, in any order; at least one thing if there is any.
+    let count = waiting.isEmpty ? 0 : Int.random(in: 1...waiting.count, using: &random)
+    for _ in 0..<count {
+      let index = Int.random(in: 0..<waiting.count, using: &random)
+      ready += waiting.remove(at: index)()
+    }
+    if timerIsSet, random.chance(8) || (ready.isEmpty && waiting.isEmpty) { fireTimer() }
+    if ready.isEmpty && waiting.isEmpty && nextTicket == tickets.count && owner.isEmpty { retireAll() }
+    if ready.isEmpty && waiting.isEmpty && armed.isEmpty && retired.isEmpty {
+      complaints.append("the queue waits for something that cannot come")
+      return false
+    }
+    ready.shuffle(using: &random)
+    return true
+  }
+
+  private func deliverRequests() {
+    while nextTicket < tickets.count, !armed.isEmpty, random.chance(2) || (waiting.isEmpty && ready.isEmpty) {
+      let tag = armed.remove(at: Int.random(in: 0..<armed.count, using: &random))
+      owner[tag] = nextTicket
+      nextTicket += 1
+      ready.append(Event(.tag, UInt32(tag), result: 0))
+    }
+  }
+
+  private func fireTimer() {
+    timerIsSet = false
+    ticks += 1
+    ready.append(Event(.tick, 0, result: -ETIME))
+  }
+
+  private func retireAll() {
+    for tag in armed {
+      retired.insert(tag)
+      ready.append(Event(.tag, UInt32(tag), result: -ENODEV))
+    }
+    armed = []
+  }
+
+  func nextEvent() -> Event? { ready.popLast() }
+}
+
+/// A small generator that repeats for a seed (SplitMix64).
+struct SeededRandom: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+
+  /// True once in `oneIn` times.
+  mutating func chance(_ oneIn: Int) -> Bool { Int.random(in: 0..<oneIn, using: &self) == 0 }
+}

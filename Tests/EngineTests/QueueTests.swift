@@ -1,0 +1,144 @@
+import Glibc
+import Posix
+import Testing
+import Ublk
+import ZFile
+
+@testable import Device
+
+/// The queue against a kernel in memory. `WARMBLK_SEED` repeats one seed, `WARMBLK_SEEDS` says how many are tried.
+@Suite("A queue without a kernel")
+struct QueueTests {
+  /// What a run left behind.
+  private struct Outcome {
+    let transport: FakeTransport
+    let counters: QueueCounters
+    let stack: TestStack
+    let ended: Bool
+  }
+
+  private static func seeds(_ count: Int) -> [UInt64] {
+    if let text = getenv("WARMBLK_SEED"), let seed = UInt64(String(cString: text)) { return [seed] }
+    let wanted = getenv("WARMBLK_SEEDS").flatMap { Int(String(cString: $0)) } ?? count
+    return (0..<wanted).map { UInt64($0) }
+  }
+
+  private func run(
+    _ seed: UInt64, requests count: Int = 60, isZeroCopy: Bool? = nil, faults: FakeTransport.Faults = .init(),
+    extra: [Request] = []
+  ) throws -> Outcome {
+    var random = SeededRandom(seed)
+    let stack = try TestStack(&random, layers: Int.random(in: 1...5, using: &random), sectors: 4096)
+    let depth = [1, 2, 7, 32].randomElement(using: &random)!
+    let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
+    let isZeroCopy = isZeroCopy ?? random.chance(2)
+    var requests = (0..<count).map { _ in Self.request(&random, stack.sectors) } + extra
+    requests.shuffle(using: &random)
+    let transport = FakeTransport(
+      memory: pages.view, isZeroCopy: isZeroCopy, files: stack.files, requests: requests, faults: faults,
+      random: random)
+    let counters = UnsafeMutablePointer<QueueCounters>.allocate(capacity: 1)
+    counters.initialize(to: QueueCounters())
+    defer { counters.deallocate() }
+    let source = QueueSource(
+      map: stack.map.view, layers: stack.sources.base, deviceSectors: UInt64(stack.sectors), isZeroCopy: isZeroCopy)
+    var queue = Queue(
+      transport: transport, source: source, depth: depth, pages: pages, blockCache: try BlockCache(),
+      decoder: try BlockDecoder(), counters: counters)
+    let ended = queue.serve()
+    return Outcome(transport: transport, counters: counters.pointee, stack: stack, ended: ended)
+  }
+
+  private static func request(_ random: inout SeededRandom, _ sectors: Int) -> Request {
+    let length = random.chance(3) ? Int.random(in: 1...1024, using: &random) : Int.random(in: 1...32, using: &random)
+    let start = Int.random(in: 0...(sectors - length), using: &random)
+    return Request(operationNumber: 0, sectors: UInt32(length), startSector: UInt64(start))
+  }
+
+  /// Every request was answered once: with the right bytes, or with an error that has a cause.
+  private func check(_ outcome: Outcome, _ seed: UInt64) {
+    #expect(outcome.ended, "seed \(seed): the queue did not end")
+    #expect(outcome.transport.complaints.isEmpty, "seed \(seed): \(outcome.transport.complaints)")
+    for ticket in outcome.transport.tickets where ticket.request.isRead {
+      let bytes = Int(ticket.request.sectors) * 512
+      if ticket.result == Int32(bytes) {
+        let expected = outcome.stack.expected(Int(ticket.request.startSector), Int(ticket.request.sectors))
+        #expect(ticket.data == expected, "seed \(seed): wrong bytes at sector \(ticket.request.startSector)")
+      } else {
+        #expect(ticket.result == -EIO, "seed \(seed): result \(ticket.result.map(String.init) ?? "none")")
+        #expect(ticket.sawFault, "seed \(seed): an error without a cause")
+      }
+    }
+  }
+
+  @Test("answers every read with the bytes of the merged view")
+  func reads() throws {
+    for seed in Self.seeds(150) {
+      let outcome = try run(seed)
+      check(outcome, seed)
+      #expect(outcome.counters.requests == 60 && outcome.counters.errors == 0, "seed \(seed)")
+      let bytes = outcome.transport.tickets.reduce(0) { $0 + UInt64($1.request.sectors) * 512 }
+      #expect(outcome.counters.bytes == bytes, "seed \(seed): counted \(outcome.counters.bytes) of \(bytes) bytes")
+    }
+  }
+
+  @Test("goes on after short reads and interruptions")
+  func shortReads() throws {
+    for seed in Self.seeds(150) {
+      let outcome = try run(seed, faults: .init(shortRead: 3, interruption: 4))
+      check(outcome, seed)
+      #expect(outcome.counters.errors == 0, "seed \(seed)")
+    }
+  }
+
+  @Test("passes an error to the reader that it concerns, and to nobody else")
+  func errors() throws {
+    var failed = 0
+    for seed in Self.seeds(150) {
+      let outcome = try run(seed, faults: .init(error: 12, shortRead: 9, interruption: 9, copyError: 20))
+      check(outcome, seed)
+      let answered = outcome.transport.tickets.filter { $0.result == -EIO }.count
+      #expect(outcome.counters.errors == UInt64(answered), "seed \(seed)")
+      failed += answered
+    }
+    #expect(failed > 100, "the faults did not strike")
+  }
+
+  @Test("never makes up bytes for a file that ends early")
+  func truncation() throws {
+    for seed in Self.seeds(60) {
+      check(try run(seed, faults: .init(shortRead: 5, truncation: 3000)), seed)
+    }
+  }
+
+  @Test("refuses what a read-only disk cannot do, and ranges beyond its end")
+  func refusals() throws {
+    let strange: [Request] = [
+      Request(operationNumber: 1, sectors: 8, startSector: 0),
+      Request(operationNumber: 3, sectors: 1 << 30, startSector: 0),
+      Request(operationNumber: 5, sectors: 8, startSector: 0),
+      Request(operationNumber: 200, sectors: 8, startSector: 0),
+    ]
+    let outside: [Request] = [
+      Request(operationNumber: 0, sectors: 8, startSector: 4090),
+      Request(operationNumber: 0, sectors: 8, startSector: .max),
+      Request(operationNumber: 0, sectors: 0, startSector: 0),
+      Request(operationNumber: 0, sectors: .max, startSector: 0),
+      Request(operationNumber: 0, sectors: 1025, startSector: 0),
+    ]
+    for seed in Self.seeds(20) {
+      let outcome = try run(seed, requests: 10, extra: strange + outside)
+      #expect(outcome.transport.complaints.isEmpty, "seed \(seed): \(outcome.transport.complaints)")
+      for ticket in outcome.transport.tickets {
+        if !ticket.request.isRead {
+          #expect(ticket.result == -EOPNOTSUPP)
+        } else if outside.contains(where: { $0.startSector == ticket.request.startSector && $0.sectors == ticket.request.sectors }) {
+          #expect(ticket.result == -EIO)
+        } else {
+          #expect(ticket.result == Int32(ticket.request.sectors) * 512)
+        }
+      }
+      #expect(outcome.counters.errors == 9)
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import Image
+import LSMT
+import Posix
+import ZFile
+
+@testable import Device
+
+/// A random stack of layers in memory, raw and compressed, and what its merged view must read as.
+final class TestStack {
+  let map: SegmentMap
+  let sources: LayerTable
+  let files: [[UInt8]]
+  let sectors: Int
+  /// The merged view, by sector.
+  let model: [[UInt8]]
+  private let tables: [TableBox?]
+
+  /// A class, because arrays do not hold noncopyable values.
+  private final class TableBox {
+    let table: JumpTable
+    init(_ table: consuming JumpTable) { self.table = table }
+  }
+
+  init(_ random: inout SeededRandom, layers count: Int, sectors: Int) throws {
+    self.sectors = sectors
+    var model = [[UInt8]](repeating: [UInt8](repeating: 0, count: 512), count: sectors)
+    var stack: [[Segment]] = []
+    var files: [[UInt8]] = []
+    var sources: [LayerSource] = []
+    var tables: [TableBox?] = []
+    for number in 0..<count {
+      var blob = [UInt8](repeating: UInt8(number), count: 4096)
+      var segments: [Segment] = []
+      var sector = Int.random(in: 0..<64, using: &random)
+      while sector < sectors {
+        let length = min(sectors - sector, Int.random(in: 1...(random.chance(4) ? 300 : 20), using: &random))
+        let isZeroed = random.chance(5)
+        segments.append(
+          Segment(
+            offset: UInt64(sector), length: UInt32(length), moffset: UInt64(blob.count / 512), isZeroed: isZeroed,
+            tag: 0))
+        for each in sector..<sector + length {
+          var bytes = [UInt8](repeating: 0, count: 512)
+          if !isZeroed {
+            let isNoise = random.chance(2)
+            for i in 0..<512 { bytes[i] = isNoise || i < 8 ? UInt8.random(in: 0...255, using: &random) : UInt8(each & 255) }
+            blob += bytes
+          }
+          model[each] = bytes
+        }
+        sector += length + (random.chance(3) ? Int.random(in: 1..<100, using: &random) : 0)
+      }
+      stack.append(segments)
+      blob += [UInt8](repeating: 0, count: Int.random(in: 0..<3, using: &random) * 512)
+      let file = LayerFile(slot: Int32(number + 1), descriptor: -1)
+      let method: LayerSource.Method = random.chance(3) ? .memory : .ring
+      let prefix = random.chance(3) ? 1536 : 0
+      var stored = blob
+      var table: TableBox?
+      if random.chance(2) {
+        let compression: Compression = random.chance(2) ? .lz4 : .zstd
+        let blockSize = 4096 << Int.random(in: 0...4, using: &random)
+        (stored, table) = try Self.compress(blob, compression, blockSize, checksums: !random.chance(4))
+      }
+      files.append([UInt8](repeating: 0x2e, count: prefix) + stored)
+      tables.append(table)
+      sources.append(
+        LayerSource(
+          file: file, method: method, payloadOffset: UInt64(prefix), blobBytes: UInt64(blob.count),
+          blocks: table?.table.view))
+    }
+    map = try SegmentMap(layers: stack, virtualSize: UInt64(sectors) * 512)
+    self.sources = LayerTable(sources)
+    self.files = files
+    self.model = model
+    self.tables = tables
+  }
+
+  private static func compress(
+    _ blob: [UInt8], _ compression: Compression, _ blockSize: Int, checksums: Bool
+  ) throws -> ([UInt8], TableBox) {
+    var stored: [UInt8] = []
+    var writer = try ZFileWriter(compression: compression, blockSize: blockSize, checksums: checksums)
+    try blob.withUnsafeBytes { bytes in
+      try writer.append(bytes) { stored += $0 }
+    }
+    let header = try writer.finish { stored += $0 }
+    stored.replaceSubrange(0..<header.count, with: header)
+    let record = try ZFileRecord(parsing: header.span.bytes, as: .header)
+    let place = try JumpTable.location(record: record, fileSize: UInt64(stored.count))
+    let table = try JumpTable(
+      parsing: stored[Int(place.offset)..<Int(place.offset) + place.byteCount].span.bytes, record: record,
+      fileSize: UInt64(stored.count))
+    return (stored, TableBox(table))
+  }
+
+  /// What a request must read.
+  func expected(_ start: Int, _ count: Int) -> [UInt8] { Array(model[start..<start + count].joined()) }
+}
