@@ -24,6 +24,7 @@ extension ImageConfig {
     _ bytes: [UInt8], folder: String, name: String = "the image configuration"
   ) throws(ImageError) -> ImageConfig {
     let document = try decodeJSON(ImageDocument.self, bytes, name: name)
+    try document.check(name: name)
     let resolve = { (path: String?) in absent(path).map { absolutePath($0, in: folder) } }
     var config = ImageConfig(
       lowers: (document.lowers ?? []).map {
@@ -87,6 +88,20 @@ struct ImageDocument: Codable {
   var download: ImageConfig.Download?
   var accelerationLayer: Bool?
   var recordTracePath: String?
+
+  /// A path with a NUL would silently be another path: the kernel stops reading there.
+  func check(name: String) throws(ImageError) {
+    var texts = [
+      ("resultFile", resultFile), ("recordTracePath", recordTracePath), ("upper.data", upper?.data),
+      ("upper.index", upper?.index),
+    ]
+    for (number, lower) in (lowers ?? []).enumerated() {
+      texts += [("lowers[\(number)].file", lower.file), ("lowers[\(number)].dir", lower.dir)]
+    }
+    for (field, text) in texts where text?.utf8.contains(0) ?? false {
+      throw .invalid(name: name, field: field, problem: "contains a NUL character")
+    }
+  }
 }
 
 /// An empty string says the same as no key: the snapshotter writes both.
