@@ -1,0 +1,46 @@
+extension ImageConfig {
+  /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
+  func requireSupported() throws(ImageError) {
+    if lowers.isEmpty {
+      throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
+    }
+    if upper.data != nil || upper.index != nil {
+      throw .unsupported(
+        name: name, field: upper.data != nil ? "upper.data" : "upper.index",
+        advice: "remove `upper` to serve the layers below it read-only, or commit it and add the result to `lowers`")
+    }
+    if upper.target != nil || upper.gzipIndex != nil {
+      throw .unsupported(
+        name: name, field: upper.target != nil ? "upper.target" : "upper.gzipIndex",
+        advice: "turboOCI is not served; convert the image to overlaybd layers")
+    }
+    if accelerationLayer, let last = lowers.last {
+      throw .unsupported(
+        name: name, field: "accelerationLayer",
+        advice: "the last lower (lowers[\(lowers.count - 1)], \(last.dir ?? last.file ?? last.digest ?? "unnamed")) holds "
+          + "a trace and traces are not replayed; remove both to serve the same device without prefetch")
+    }
+    for (number, lower) in lowers.enumerated() {
+      let fields = [
+        ("targetFile", lower.targetFile), ("targetDigest", lower.targetDigest), ("gzipIndex", lower.gzipIndex),
+      ]
+      if let field = fields.first(where: { $0.1 != nil })?.0 {
+        throw .unsupported(
+          name: name, field: "lowers[\(number)].\(field)",
+          advice: "turboOCI is not served; convert the image to overlaybd layers")
+      }
+    }
+  }
+
+  /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
+  public var warnings: [String] {
+    var fields: [String] = []
+    if let download {
+      if download.enable ?? false { fields.append("`download`: nothing is fetched, so nothing is downloaded") }
+    }
+    if recordTracePath != nil { fields.append("`recordTracePath`: traces are neither recorded nor replayed") }
+    if repoBlobURL != nil { fields.append("`repoBlobUrl`: layers are read from this machine only") }
+    if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
+    return fields.map { "\(name): \($0)" }
+  }
+}

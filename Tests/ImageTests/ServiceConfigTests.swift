@@ -1,0 +1,69 @@
+import Testing
+
+@testable import Image
+
+@Suite struct ServiceConfigTests {
+  private func parse(_ json: String) throws(ImageError) -> ServiceConfig {
+    try ServiceConfig.parse(Array(json.utf8), folder: "/etc/overlaybd")
+  }
+
+  @Test("every field is read, and those that are set are named as having no effect")
+  func everyField() throws {
+    let config = try parse(
+      """
+      {"registryFsVersion":"v2","ioEngine":1,"enableThread":true,"workpoolSize":8,"enableAudit":true,
+       "auditPath":"/a","logConfig":{"logLevel":1,"logPath":"log","logSizeMB":10,"logRotateNum":3},
+       "logLevel":1,"logPath":"/l","cacheConfig":{"cacheType":"file","cacheDir":"/c","cacheSizeGB":4,
+       "refillSize":262144,"blockSize":65536},"cacheType":"file","registryCacheDir":"/rc",
+       "registryCacheSizeGB":4,"gzipCacheConfig":{"enable":true,"cacheDir":"/g","cacheSizeGB":4,
+       "refillSize":1048576},"credentialConfig":{"mode":"https","path":"https://x","timeout":1,
+       "client_cert_path":"/cc","client_key_path":"/ck","server_ca_path":"/ca"},
+       "credentialFilePath":"cred.json","download":{"enable":true},"p2pConfig":{"enable":true,
+       "address":"http://localhost:9731/accelerator"},"exporterConfig":{"enable":true,
+       "uriPrefix":"/metrics","port":9863,"updateInterval":60000000},"prefetchConfig":{"concurrency":16},
+       "certConfig":{"certFile":"/cf","keyFile":"/kf"},"userAgent":"x","serviceConfig":{"enable":true,
+       "address":"http://127.0.0.1:9862"},"unheardOf":1}
+      """)
+    #expect(config.credentialFilePath == "/etc/overlaybd/cred.json")
+    #expect(config.logConfig?.logPath == "/etc/overlaybd/log")
+    #expect(config.credentialConfig?.serverAuthority == "/ca")
+    #expect(config.credentialConfig?.path == "https://x")
+    for field in [
+      "registryFsVersion", "ioEngine", "enableThread", "workpoolSize", "enableAudit", "auditPath", "logConfig",
+      "logLevel", "logPath", "cacheConfig", "cacheType", "registryCacheDir", "registryCacheSizeGB",
+      "gzipCacheConfig", "credentialConfig", "credentialFilePath", "download", "p2pConfig", "exporterConfig",
+      "prefetchConfig", "certConfig", "userAgent", "serviceConfig",
+    ] {
+      #expect(config.warnings.count { $0.hasPrefix("`\(field)`") } == 1, "\(field)")
+    }
+  }
+
+  @Test("what is switched off is not worth a warning")
+  func off() throws {
+    let config = try parse(
+      """
+      {"enableThread":false,"enableAudit":false,"download":{"enable":false,"delay":3},"p2pConfig":{"enable":false},
+       "exporterConfig":{"enable":false},"gzipCacheConfig":{"enable":false},"serviceConfig":{"enable":false}}
+      """)
+    #expect(config.warnings.isEmpty)
+    #expect(try parse("{}") == ServiceConfig())
+  }
+
+  @Test(
+    "values with which nothing works are errors that name the field",
+    arguments: [
+      (#"{"ioEngine":3}"#, "ioEngine"), (#"{"ioEngine":"psync"}"#, "ioEngine"),
+      (#"{"cacheConfig":{"refillSize":5000}}"#, "cacheConfig.refillSize"),
+      (#"{"cacheConfig":{"refillSize":0}}"#, "cacheConfig.refillSize"),
+      (#"{"gzipCacheConfig":{"refillSize":12288}}"#, "gzipCacheConfig.refillSize"),
+      (#"{"cacheConfig":{"cacheType":"disk"}}"#, "cacheConfig.cacheType"),
+      (#"{"credentialConfig":{"mode":"ftp"}}"#, "credentialConfig.mode"),
+      (#"{"registryFsVersion":"v3"}"#, "registryFsVersion"),
+      (#"{"exporterConfig":{"port":70000}}"#, "exporterConfig.port"),
+      (#"{"credentialConfig":{"client_key_path":1}}"#, "credentialConfig.client_key_path"),
+    ])
+  func invalid(json: String, field: String) {
+    let error = #expect(throws: ImageError.self) { try parse(json) }
+    #expect(error?.description.contains("`\(field)`") == true, "\(String(describing: error))")
+  }
+}
