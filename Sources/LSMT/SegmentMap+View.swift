@@ -43,23 +43,28 @@ extension SegmentMap {
       var index = Int(buckets[Int(bucket)])
       let last = Int(buckets[Int(bucket) &+ 1])
       if last &- index > 8 { return search(index, last, sector) }
+      // Nearly always it is one of the first three; a sum finds it without a jump that could be predicted wrongly.
       // `segments[last]` ends after the bucket, or is the padding after all segments.
-      index &+= segments[index].end <= sector ? 1 : 0
+      let next = segments + index
+      index &+= next[0].end <= sector ? 1 : 0
+      index &+= next[1].end <= sector ? 1 : 0
       while segments[index].end <= sector { index &+= 1 }
       return index
     }
 
-    /// Binary search for buckets that many short segments share.
+    /// Binary search for buckets that many short segments share: one of `first...last` it is.
     @inlinable
-    @inline(never)
+    @inline(__always)
     func search(_ first: Int, _ last: Int, _ sector: UInt64) -> Int {
       var index = first
       var length = last &- first
       while length > 0 {
-        let half = length &>> 1
-        let isBefore = segments[index &+ half].end <= sector
-        index = isBefore ? index &+ half &+ 1 : index
-        length = isBefore ? length &- half &- 1 : half
+        let half = (length &+ 1) &>> 1
+        // All ones if the segment ends at or before the sector: a mask, because the compiler makes a jump of a choice,
+        // which would be predicted wrongly every other time.
+        let distance = Int(bitPattern: UInt(segments[index &+ half &- 1].end &- 1 &- sector))
+        index &+= half & (distance &>> (Int.bitWidth &- 1))
+        length &-= half
       }
       return index
     }
