@@ -84,7 +84,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     return result
   }
 
-  /// Bytes of the lookup accelerator, at most half of ``segmentByteCount`` when there are four segments or more.
+  /// Bytes of the lookup accelerator, at most half of ``segmentByteCount`` when there are 16 segments or more.
   public var acceleratorByteCount: Int { accelerator.byteCount }
 
   /// Bytes of the segments.
@@ -134,7 +134,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
         previousEnd = segment.end
       }
       precondition(segments[count].isPadding)
-      precondition(count < 4 || acceleratorByteCount <= segmentByteCount / 2)
+      precondition(count < 16 || acceleratorByteCount <= segmentByteCount / 2)
     }
   }
 #endif
