@@ -35,13 +35,21 @@ enum LookupBench {
     let first = shape == .even ? 0 : segments[1].offset
     let last = shape == .even ? segments[count - 1].end : segments[count - 2].end
     let positions = first..<last - span
-    let standard = rate(positions) { plain.copyMappings(from: $0, startingAt: plain.standardSearch($0), &$1) }
-    let branchless = rate(positions) {
-      plain.copyMappings(from: $0, startingAt: plain.branchlessSearch($0), &$1)
-    }
-    let ours = rate(positions) { position, output in
-      var cursor = view.mappings(from: position, count: span)
-      while let mapping = cursor.next() { output.append(mapping) }
+    var standard = Measurement()
+    var branchless = Measurement()
+    var ours = Measurement()
+    // Short rounds in turn, the best of which count: other work on the machine then disturbs all of them alike, and least.
+    for round in 0..<40 {
+      standard.run(round, positions) {
+        plain.copyMappings(from: $0, startingAt: plain.standardSearch($0), &$1)
+      }
+      branchless.run(round, positions) {
+        plain.copyMappings(from: $0, startingAt: plain.branchlessSearch($0), &$1)
+      }
+      ours.run(round, positions) { position, output in
+        var cursor = view.mappings(from: position, count: span)
+        while let mapping = cursor.next() { output.append(mapping) }
+      }
     }
     let columns = [
       pad(shape.rawValue, -8), pad("\(count)", 9), pad(decimal(standard.rate), 11),
@@ -54,7 +62,7 @@ enum LookupBench {
   }
 
   private static func makeSegments(_ shape: Shape, _ count: Int) -> [Segment] {
-    var random = Generator()
+    var random = Generator(0)
     var segments: [Segment] = []
     var sector: UInt64 = 0
     var moffset: UInt64 = 8
@@ -71,37 +79,38 @@ enum LookupBench {
     return segments
   }
 
-  /// Runs `lookup` at the same random positions for every index, and returns the best of five rounds, and a sum over
-  /// what was found, which must be the same for every index.
-  @inline(__always)
-  private static func rate(
-    _ positions: Range<UInt64>, _ lookup: (UInt64, inout Output) -> Void
-  ) -> (rate: Double, sum: UInt64) {
-    let lookups = 1_000_000
-    var output = Output()
-    defer { output.deallocate() }
-    var best = UInt64.max
-    var used: UInt64 = 0
-    // The first round warms caches and page tables up.
-    for _ in 0..<5 {
-      var random = Generator()
+  /// Lookups of one kind.
+  private struct Measurement {
+    private static let lookups = 100_000
+    private var best = UInt64.max
+    /// Over everything found: the same for every kind of search.
+    private(set) var sum: UInt64 = 0
+
+    /// Lookups a second, in millions, in the best round.
+    var rate: Double { Double(Self.lookups) / Double(best) * 1e3 }
+
+    /// Times lookups at random positions, which depend on `round` alone.
+    @inline(__always)
+    mutating func run(_ round: Int, _ positions: Range<UInt64>, _ lookup: (UInt64, inout Output) -> Void) {
+      var output = Output()
+      defer { output.deallocate() }
+      var random = Generator(round)
+      let limit = positions.upperBound - positions.lowerBound
+      var used: UInt64 = 0
       let start = threadNanoseconds()
-      for _ in 0..<lookups {
+      for _ in 0..<Self.lookups {
         output.count = 0
-        lookup(positions.lowerBound &+ random.below(positions.upperBound &- positions.lowerBound), &output)
+        lookup(positions.lowerBound &+ random.below(limit), &output)
         used &+= output.firstBlobSector
       }
       best = min(best, threadNanoseconds() - start)
+      precondition(used != 0)
+      for _ in 0..<1000 {
+        output.count = 0
+        lookup(positions.lowerBound &+ random.below(limit), &output)
+        sum &+= output.blobSectors
+      }
     }
-    precondition(used != 0)
-    var random = Generator()
-    var sum: UInt64 = 0
-    for _ in 0..<100_000 {
-      output.count = 0
-      lookup(positions.lowerBound &+ random.below(positions.upperBound &- positions.lowerBound), &output)
-      sum &+= output.blobSectors
-    }
-    return (Double(lookups) / Double(best) * 1e3, sum)
   }
 
   /// Processor time of this thread: other work on the machine counts less than in wall clock time.
@@ -124,7 +133,7 @@ enum LookupBench {
 
     /// Something of what was copied, so that no lookup can be left out.
     @inline(__always)
-    var firstBlobSector: UInt64 { mappings[0].isZeroes ? 0 : mappings[0].blobSector }
+    var firstBlobSector: UInt64 { mappings[0].blobSector }
 
     /// The sum of the numbers of all blob sectors, which does not depend on how they were joined. Looking at all fields
     /// keeps the compiler from leaving out what is not looked at.
@@ -160,16 +169,16 @@ enum LookupBench {
     /// With the same number of steps every time, and no jump that depends on what is found.
     @inline(__always)
     func branchlessSearch(_ sector: UInt64) -> Int {
-      var base = 0
-      var length = segments.count
-      while length > 1 {
-        let half = length &>> 1
-        // All ones if the segment ends at or before the sector: a mask, because the compiler makes a jump of a choice.
-        let mask = (Int(segments[base &+ half &- 1].end) &- 1 &- Int(sector)) &>> (Int.bitWidth &- 1)
-        base &+= half & mask
-        length &-= half
+      let length = segments.count
+      var bit = Int.bitWidth &- 1 &- length.leadingZeroBitCount
+      let middle = (1 &<< bit) &- 1
+      var index = segments[middle].end <= sector ? length &- middle : 0
+      while bit > 0 {
+        bit &-= 1
+        let isBefore = segments[index &+ (1 &<< bit) &- 1].end <= sector
+        index &+= (isBefore ? 1 : 0) &<< bit
       }
-      return base &+ (segments[base].end <= sector ? 1 : 0)
+      return index
     }
 
     @inline(__always)
@@ -191,7 +200,9 @@ enum LookupBench {
 
   /// A linear congruential generator: the same positions in every run, next to no time.
   private struct Generator {
-    private var state: UInt64 = 1
+    private var state: UInt64
+
+    init(_ seed: Int) { state = UInt64(seed) << 32 | 1 }
 
     @inline(__always)
     mutating func below(_ limit: UInt64) -> UInt64 {

@@ -12,7 +12,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
   public static let maxVirtualSize = Segment.maxOffset * UInt64(sectorSize)
 
   /// Lookups may look at segments after the last, and find some that begin beyond any device.
-  private static let paddingCount = 2
+  private static let paddingCount = 4
 
   /// What of a layer can be seen through the ones above it.
   public struct LayerUsage: Equatable, Sendable {
