@@ -55,3 +55,6 @@ public struct BlockDecoder: ~Copyable {
     }
   }
 }
+
+// It has one owner at a time, and the context does not care which thread that is.
+extension BlockDecoder: @unchecked Sendable {}

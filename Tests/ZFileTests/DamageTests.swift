@@ -202,6 +202,15 @@ struct DamageTests {
     }
   }
 
+  @Test("a provisional header is not asked where the jump table is")
+  func provisionalHeader() throws {
+    let bytes = try file(.lz4, rewritten: false)
+    let header = try ZFileRecord(parsing: bytes.span.bytes, as: .header)
+    #expect(throws: ZFileError.wrongRole(wanted: .trailer)) {
+      try JumpTable.location(record: header, fileSize: UInt64(bytes.count))
+    }
+  }
+
   @Test("a jump table's entries are checked one by one, and their sum")
   func absurdTables() throws {
     let lengths: [UInt32] = [100, 200, 300]
