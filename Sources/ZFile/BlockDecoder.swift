@@ -3,6 +3,7 @@ import CCodecs
 /// Decodes blocks. Costs a codec context once, and nothing but the codec and the CRC for each block. One per thread. HOT.
 public struct BlockDecoder: ~Copyable {
   private let zstd: OpaquePointer
+  private let crc = CRC32C()
 
   /// - Throws: `outOfMemory`.
   public init() throws(ZFileError) {
@@ -32,7 +33,7 @@ public struct BlockDecoder: ~Copyable {
     }
     if hasChecksum {
       let expected = UInt32(littleEndian: source.loadUnaligned(fromByteOffset: count, as: UInt32.self))
-      let found = crc32cRaw(UnsafeRawBufferPointer(start: source, count: count), seed: blockChecksumSeed)
+      let found = crc.sum(UnsafeRawBufferPointer(start: source, count: count), seed: blockChecksumSeed)
       guard found == expected else { throw .blockChecksumMismatch(found: found, expected: expected) }
     }
     let decoded: Int
@@ -54,3 +55,6 @@ public struct BlockDecoder: ~Copyable {
     }
   }
 }
+
+// It has one owner at a time, and the context does not care which thread that is.
+extension BlockDecoder: @unchecked Sendable {}
