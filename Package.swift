@@ -28,11 +28,12 @@ let package = Package(
       name: "CCodecs", path: "CShims/CCodecs", pkgConfig: "libzstd",
       providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
     .systemLibrary(name: "CLinux", path: "CShims/CLinux"),
+    .systemLibrary(name: "CUblk", path: "CShims/CUblk"),
 
     // The kernel.
     .target(name: "Posix", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "Ring", dependencies: ["CUring", "Posix"], swiftSettings: settings),
-    .target(name: "Ublk", dependencies: ["Ring", "Posix", "CLinux"], swiftSettings: settings),
+    .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk", "CUring", "CLinux"], swiftSettings: settings),
 
     // Pure formats: no I/O, no Foundation.
     .target(name: "LSMT", swiftSettings: settings),
