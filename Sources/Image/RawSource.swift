@@ -64,12 +64,14 @@ struct RawSource: ~Copyable {
       if position >= size { return nil }
       var end = size
       if seeksHoles {
-        let data = try seek(SEEK_DATA, size) / grain * grain
-        if data > position {
-          defer { position = data }
-          return .hole(data - position)
+        let data = try seek(SEEK_DATA, from: position, size)
+        // Aligned down to the grain, unless there is only a hole left.
+        let next = data == size ? size : data / grain * grain
+        if next > position {
+          defer { position = next }
+          return .hole(next - position)
         }
-        end = min(size, (try seek(SEEK_HOLE, size) + grain - 1) / grain * grain)
+        end = min(size, (try seek(SEEK_HOLE, from: data, size) + grain - 1) / grain * grain)
       }
       let count = Int(min(end - position, UInt64(buffer.count)))
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
@@ -94,10 +96,10 @@ struct RawSource: ~Copyable {
     return done == 0 ? nil : .data(done)
   }
 
-  /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE` from the position; the file's end when nothing follows.
-  private borrowing func seek(_ whence: Int32, _ size: UInt64) throws(Errno) -> UInt64 {
+  /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`; the file's end when nothing follows.
+  private borrowing func seek(_ whence: Int32, from offset: UInt64, _ size: UInt64) throws(Errno) -> UInt64 {
     do throws(Errno) {
-      return min(size, UInt64(try retryingInterrupts { lseek(descriptor.rawValue, Int(position), whence) }))
+      return min(size, UInt64(try retryingInterrupts { lseek(descriptor.rawValue, Int(offset), whence) }))
     } catch {
       if error.rawValue == ENXIO { return size }
       throw error
