@@ -3,8 +3,8 @@
 # shellcheck disable=SC2034 # the lists are for the scripts that read this file
 
 packages_to_build=(liburing-dev libzstd-dev liblz4-dev libcurl4-openssl-dev pkg-config)
-packages_to_boot=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils zstd)
-packages_to_test=(e2fsprogs xfsprogs fio util-linux fdisk iproute2 python3)
+packages_to_boot=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils zstd procps)
+packages_to_test=(jq e2fsprogs xfsprogs fio util-linux fdisk iproute2 python3)
 
 packages_missing() {
   local -A there=()
