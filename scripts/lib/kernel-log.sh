@@ -9,7 +9,7 @@ kernel_complaints() {
 kernel_complaint_pattern='WARNING: |BUG: |BUG at |Oops|general protection fault|unable to handle|Unable to handle'
 kernel_complaint_pattern+='|INFO: task .* blocked|hung_task|soft lockup|hard LOCKUP|rcu.*(stall|starved)|possible .*lock'
 kernel_complaint_pattern+='|suspicious RCU|inconsistent lock state|KASAN|KCSAN|UBSAN|refcount_t: |page allocation failure'
-kernel_complaint_pattern+='|invoked oom-killer|Kernel panic|I/O error, dev|EXT4-fs error|EXT4-fs \(.*\): error|XFS .*Corruption'
+kernel_complaint_pattern+='|invoked oom-killer|Kernel panic'
 
 # after_mark FILE: the part of a log that was written while the command ran.
 after_mark() { sed -n '/vm: the command begins/,$p' "$1" | sed 1d; }

@@ -33,12 +33,13 @@ show_run() {
 
 # count_run NAME EVENTS STATUS SECONDS
 count_run() {
-  local name=$1 events=$2 status=$3 took=$4 kind key text passed=0 failed=0 skipped=0 ended=""
+  local name=$1 events=$2 status=$3 took=$4 kind key text passed=0 failed=0 skipped=0 unfinished=0 ended=""
   while read -r kind key text; do
     case $kind/$key in
       count/passed) passed=$text ;;
       count/failed) failed=$text ;;
       count/skipped) skipped=$text ;;
+      count/unfinished) unfinished=$text ;;
       failed/-) failures+=("$name: $text") ;;
       skipped/-) skips+=("$name: $text") ;;
       ended/-) ended=1 ;;
@@ -46,7 +47,7 @@ count_run() {
   done < <([[ ! -r $events ]] || events_so_far "$events" | jq -rs -f "$lib/tally.jq")
   # 69 is Swift Testing's word for "no test matches the filter".
   if [[ $status != 0 && $status != 69 && ($failed == 0 || -z $ended) ]]; then
-    failed=$((failed + 1))
+    failed=$((failed + (unfinished == 0)))
     failures+=("$name: the runner ended with status $status$(status_meaning "$status")")
     note "$name ended with status $status; the end of $events.log:"
     tail -n 60 "$events.log"
