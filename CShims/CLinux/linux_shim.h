@@ -53,26 +53,5 @@ static inline int clinux_set_affinity(const void *mask, size_t bytes) {
 }
 /// A counter that poll(2) can wait for.
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
-
-// For a process that serves devices: signals as a descriptor, limits, namespaces and its own mount table.
-/// Linux 3.15: no huge pages in this process, which would make a page of use cost 2 MiB.
-#define CLINUX_PR_SET_THP_DISABLE 41
-#define CLINUX_RLIMIT_NOFILE 7
-#define CLINUX_RLIMIT_MEMLOCK 8
-/// Guarded by _GNU_SOURCE.
-extern int unshare(int flags);
-static inline int clinux_unshare_mounts(void) { return unshare(0x00020000 /* CLONE_NEWNS */); }
-static inline int clinux_pidfd_signal(int pidfd, int signal) {
-  return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, 0L, 0UL);
-}
-static inline int clinux_get_limit(int resource, uint64_t *soft, uint64_t *hard) {
-  struct rlimit limit;
-  if (getrlimit(resource, &limit) != 0) return -1;
-  *soft = limit.rlim_cur;
-  *hard = limit.rlim_max;
-  return 0;
-}
-static inline int clinux_set_limit(int resource, uint64_t soft, uint64_t hard) {
-  struct rlimit limit = {soft, hard};
-  return setrlimit(resource, &limit);
-}
+/// Names the calling thread: the first 15 bytes count.
+static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL); }

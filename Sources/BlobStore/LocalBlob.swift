@@ -81,7 +81,7 @@ extension LocalBlob {
     defer { prefix.deallocate() }
     try descriptor.readExactly(prefix, at: 0, path: path)
     do throws(ZFileError) {
-      return try TarWrapper(detecting: UnsafeRawBufferPointer(prefix).bytes, fileSize: fileSize)
+      return try TarWrapper(parsing: UnsafeRawBufferPointer(prefix).bytes, fileSize: fileSize)
     } catch {
       throw .tar(path: path, error)
     }

@@ -42,17 +42,18 @@ public final class CounterPage: @unchecked Sendable {
   /// Reads the counters of a device from its file; `EBADMSG` when it is not such a file.
   public static func read(_ path: String) throws(Errno) -> [QueueCounters] {
     let bytes = try readFile(path, limit: 1 << 20)
-    return try bytes.withUnsafeBytes { buffer throws(Errno) in
-      let invalid = Errno(rawValue: EBADMSG)
+    let counters: [QueueCounters]? = bytes.withUnsafeBytes { buffer in
       guard buffer.count >= headerBytes, buffer.loadUnaligned(as: UInt64.self) == magic,
         buffer.loadUnaligned(fromByteOffset: 12, as: UInt32.self) == UInt32(stride)
-      else { throw invalid }
+      else { return nil }
       let queues = Int(buffer.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
-      guard queues <= (buffer.count - headerBytes) / stride else { throw invalid }
+      guard queues <= (buffer.count - headerBytes) / stride else { return nil }
       return (0..<queues).map {
         buffer.loadUnaligned(fromByteOffset: headerBytes + $0 * stride, as: QueueCounters.self)
       }
     }
+    guard let counters else { throw Errno(rawValue: EBADMSG) }
+    return counters
   }
 }
 

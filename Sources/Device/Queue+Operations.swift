@@ -69,7 +69,7 @@ extension Queue where Transport: ~Copyable {
     var offset = operation.blobOffset
     var target = memory.buffer(tag) + Int(operation.position)
     while offset < end {
-      let length = blocks.storedLength(ofBlock: block)
+      let length = blocks.storedRange(ofBlocks: block..<block &+ 1).length
       let source = UnsafeRawBufferPointer(start: scratch + stored, count: length)
       let content = blocks.contentLength(ofBlock: block)
       let blockStart = UInt64(block) << shift

@@ -15,7 +15,7 @@ struct RingTransport: QueueTransport, ~Copyable {
   private let isZeroCopy: Bool
   private var ready: UInt32 = 0
   private var taken: UInt32 = 0
-  private let second: UnsafeMutablePointer<__kernel_timespec>
+  private let second = TimerInterval(seconds: 1)
 
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
@@ -33,11 +33,7 @@ struct RingTransport: QueueTransport, ~Copyable {
     self.character = character
     self.memory = memory
     self.isZeroCopy = isZeroCopy
-    second = .allocate(capacity: 1)
-    second.initialize(to: __kernel_timespec(tv_sec: 1, tv_nsec: 0))
   }
-
-  deinit { second.deallocate() }
 
   func request(_ tag: Int) -> Request { requests[tag] }
 

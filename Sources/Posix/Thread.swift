@@ -27,7 +27,7 @@ public final class Thread: Sendable {
       &handle, nil,
       { argument in
         let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
-        pthread_setname_np(pthread_self(), String(work.name.prefix(15)))
+        clinux_set_thread_name(work.name)
         work.body()
         work.hasEnded.store(true, ordering: .releasing)
         return nil

@@ -38,9 +38,9 @@ public struct Entry {
     raw.pointee.user_data = userData
   }
 
-  /// Completes with `-ETIME` after the time at `limit`, which must stay valid until the submission.
-  @inlinable public func timeout(_ limit: UnsafeMutablePointer<__kernel_timespec>, userData: UInt64) {
-    io_uring_prep_timeout(raw, limit, 0, 0)
+  /// Completes with `-ETIME` after `interval`, which must live until the submission.
+  @inlinable public func timeout(_ interval: borrowing TimerInterval, userData: UInt64) {
+    io_uring_prep_timeout(raw, interval.limit, 0, 0)
     raw.pointee.user_data = userData
   }
 
@@ -48,4 +48,17 @@ public struct Entry {
     raw.pointee.user_data = userData
     raw.pointee.flags = flags.rawValue
   }
+}
+
+/// A length of time where the kernel can read it.
+public struct TimerInterval: ~Copyable {
+  @usableFromInline let limit: UnsafeMutablePointer<__kernel_timespec>
+
+  /// `seconds` of time.
+  public init(seconds: Int) {
+    limit = .allocate(capacity: 1)
+    limit.initialize(to: __kernel_timespec(tv_sec: Int64(seconds), tv_nsec: 0))
+  }
+
+  deinit { limit.deallocate() }
 }
