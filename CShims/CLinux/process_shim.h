@@ -2,6 +2,7 @@
 // by a descriptor, a mount table of its own. No logic and no state.
 #pragma once
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -11,6 +12,12 @@
 #define CLINUX_PR_SET_THP_DISABLE 41
 #define CLINUX_RLIMIT_NOFILE 7
 #define CLINUX_RLIMIT_MEMLOCK 8
+/// MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT (Linux 4.4)
+#define CLINUX_MCL_EVERYTHING_ON_FAULT 7
+/// A descriptor that reads the signals of `mask`, a sigset_t whose first 8 bytes are what the kernel knows.
+static inline int clinux_signalfd(const void *mask) {
+  return (int)syscall(SYS_signalfd4, -1, mask, 8UL, O_CLOEXEC | O_NONBLOCK);
+}
 /// Guarded by _GNU_SOURCE.
 extern int unshare(int flags);
 static inline int clinux_unshare_mounts(void) { return unshare(0x00020000 /* CLONE_NEWNS */); }

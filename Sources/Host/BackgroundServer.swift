@@ -35,17 +35,20 @@ public struct BackgroundServer {
   private func startServer(_ warn: (String) -> Void) throws(HostError) -> UInt32 {
     try options.directory.make()
     var pipe = try HostError.describing("make a pipe") { () throws(Errno) in try Pipe() }
+    let reading = pipe.reading.take()!
+    let writing = pipe.writing.take()!.release()
     let child = clinux_fork()
-    if child < 0 { throw .system(what: "start the server's process", .last) }
     if child == 0 {
-      pipe.reading = nil
-      BackgroundChild(options: options).run(pipe.writing!.rawValue)
+      // With our copy open the pipe would not tell us that the command has gone.
+      close(reading.rawValue)
+      BackgroundChild(options: options).run(writing)
     }
-    pipe.writing = nil
+    close(writing)
+    if child < 0 { throw .system(what: "start the server's process", .last) }
     let deadline = Deadline(milliseconds: timeout * 1000)
     var claimed: UInt32?
     var failure: String?
-    var lines = LineReader(pipe.reading!.rawValue)
+    var lines = LineReader(reading.rawValue)
     while let line = lines.next(deadline) {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id

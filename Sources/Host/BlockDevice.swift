@@ -1,3 +1,4 @@
+import CLinux
 import Posix
 
 /// A disk of the ublk driver as sysfs and udev show it. Reading these never waits for the disk's server.
@@ -70,4 +71,9 @@ struct DeviceNumber: Equatable, Hashable {
     guard parts.count == 2, let major = UInt32(parts[0]), let minor = UInt32(parts[1]) else { return nil }
     self.init(major: major, minor: minor)
   }
+}
+
+extension DeviceNumber {
+  /// From `st_rdev`.
+  init(_ combined: UInt64) { self.init(major: clinux_major(combined), minor: clinux_minor(combined)) }
 }

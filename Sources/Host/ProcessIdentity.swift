@@ -60,7 +60,8 @@ public struct ProcessIdentity: Codable, Equatable, Hashable, Sendable {
     let raw = clinux_pidfd_open(pid)
     if raw < 0 { return nil }
     let descriptor = Descriptor(owning: raw)
-    return isAlive ? descriptor : nil
+    if !isAlive { return nil }
+    return descriptor
   }
 }
 

@@ -1,4 +1,3 @@
-import Glibc
 import Posix
 
 /// overlaybd's `resultFile`: `success` or `failed:<reason>`, no newline. Its snapshotter shows the text to the user
@@ -19,9 +18,7 @@ public struct ResultFile: Sendable {
   /// Replaces the file's content.
   public func write(failure: String?) throws(HostError) {
     try HostError.describing("write the resultFile \(path)") { () throws(Errno) in
-      let file = try Descriptor.open(path, O_WRONLY | O_CREAT | O_TRUNC)
-      let content = Self.content(failure: failure)
-      try content.withUnsafeBytes { bytes throws(Errno) in try file.writeFully(bytes) }
+      try writeInPlace(path, Self.content(failure: failure))
     }
   }
 }

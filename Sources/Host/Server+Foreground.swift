@@ -9,7 +9,7 @@ public enum ForegroundServer {
   public static func run(_ options: ServerOptions, started: (UInt32) -> Void) throws(HostError) {
     let log = Logger(label: "warmblk")
     let signals = try SignalQueue()
-    let notifier = try ServiceNotifier()
+    let notifier = try ServiceNotifier.connect()
     let result = options.config.resultFile.map { ResultFile(path: $0) }
     var isReady = false
     do throws(HostError) {

@@ -34,8 +34,7 @@ enum ServerProcess {
   /// A killed server is a disk that fails under its users: there is always something better to kill.
   private static func protectFromOutOfMemory(_ log: Logger) {
     do throws(Errno) {
-      let file = try Descriptor.open("/proc/self/oom_score_adj", O_WRONLY)
-      try Array("-1000".utf8).withUnsafeBytes { bytes throws(Errno) in try file.writeFully(bytes) }
+      try writeInPlace("/proc/self/oom_score_adj", Array("-1000".utf8))
     } catch {
       log.warning("oom_score_adj: \(error): the server may be killed when memory is short; run as root")
     }
@@ -44,7 +43,7 @@ enum ServerProcess {
   /// A page of ours that had to come back from a swap on our own disk would wait for ever. On fault: only what is
   /// used is locked, so that reserved buffers cost nothing.
   private static func lockMemory(_ log: Logger) {
-    if mlockall(CLINUX_MCL_CURRENT_FUTURE_ONFAULT) != 0 {
+    if mlockall(CLINUX_MCL_EVERYTHING_ON_FAULT) != 0 {
       log.warning(
         "mlockall: \(Errno.last): never put swap on this disk; run as root, or raise the limit with `ulimit -l unlimited`")
     }

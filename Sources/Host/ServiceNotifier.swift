@@ -5,23 +5,28 @@ import Posix
 public struct ServiceNotifier: ~Copyable {
   private let socket: Descriptor
 
+  private init(_ socket: consuming Descriptor) { self.socket = socket }
+
   /// Connects to the supervisor's socket, so that the path is not needed later; nil when nobody listens.
-  public init?(environment: String? = getenv("NOTIFY_SOCKET").map { String(cString: $0) }) throws(HostError) {
+  public static func connect(
+    environment: String? = getenv("NOTIFY_SOCKET").map { String(cString: $0) }
+  ) throws(HostError) -> ServiceNotifier? {
     guard let path = environment, !path.isEmpty else { return nil }
-    guard let address = Self.address(path) else {
+    guard let address = address(path) else {
       throw .refused("NOTIFY_SOCKET is \(path): neither an absolute path nor an abstract name (@…) of at most 107 bytes")
     }
     let raw = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     if raw < 0 { throw .system(what: "make a socket for NOTIFY_SOCKET", .last) }
-    socket = Descriptor(owning: raw)
+    let socket = Descriptor(owning: raw)
     var storage = sockaddr_un()
     storage.sun_family = sa_family_t(AF_UNIX)
     withUnsafeMutableBytes(of: &storage.sun_path) { $0.copyBytes(from: address) }
     let length = socklen_t(MemoryLayout<sa_family_t>.size + address.count)
     let result = withUnsafePointer(to: &storage) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(raw, $0, length) }
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(raw, $0, length) }
     }
     if result != 0 { throw .system(what: "connect to NOTIFY_SOCKET \(path)", .last) }
+    return ServiceNotifier(socket)
   }
 
   /// `sun_path` for a value of `NOTIFY_SOCKET`; nil when it cannot be one. `@` stands for the NUL of an abstract name.
@@ -55,7 +60,7 @@ public struct ServiceNotifier: ~Copyable {
   /// A supervisor that does not listen is not a reason to fail.
   private func send(_ fields: [(String, String)]) {
     Self.message(fields).withUnsafeBytes { bytes in
-      _ = Glibc.send(socket.rawValue, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL.rawValue))
+      _ = Glibc.send(socket.rawValue, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
     }
   }
 }

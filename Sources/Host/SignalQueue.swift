@@ -15,7 +15,7 @@ struct SignalQueue: ~Copyable {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGHUP, SIG_IGN)
     descriptor = try HostError.describing("make a signal descriptor") { () throws(Errno) in
-      Descriptor(owning: try retryingInterrupts { signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK)) })
+      Descriptor(owning: try retryingInterrupts { clinux_signalfd(&mask) })
     }
   }
 
@@ -29,10 +29,10 @@ struct SignalQueue: ~Copyable {
 
   /// The next signal that has arrived, or nil.
   func next() -> Int32? {
-    var info = signalfd_siginfo()
-    let size = MemoryLayout<signalfd_siginfo>.size
-    guard read(descriptor.rawValue, &info, size) == size else { return nil }
-    return Int32(info.ssi_signo)
+    // `struct signalfd_siginfo`: 128 bytes that begin with the number.
+    var info = [UInt32](repeating: 0, count: 32)
+    guard read(descriptor.rawValue, &info, 128) == 128 else { return nil }
+    return Int32(bitPattern: info[0])
   }
 
   /// Gives the signals their usual meaning back: the next one ends the process at once.
