@@ -1,0 +1,37 @@
+// What a process that serves devices asks of Linux beyond linux_shim.h: limits, signals to a process that is held
+// by a descriptor, a mount table of its own. No logic and no state.
+#pragma once
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/// Linux 3.15: no huge pages in this process.
+#define CLINUX_PR_SET_THP_DISABLE 41
+#define CLINUX_RLIMIT_NOFILE 7
+#define CLINUX_RLIMIT_MEMLOCK 8
+/// MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT (Linux 4.4)
+#define CLINUX_MCL_EVERYTHING_ON_FAULT 7
+/// A descriptor that reads the signals of `mask`, a sigset_t whose first 8 bytes are what the kernel knows.
+static inline int clinux_signalfd(const void *mask) {
+  return (int)syscall(SYS_signalfd4, -1, mask, 8UL, O_CLOEXEC | O_NONBLOCK);
+}
+/// Guarded by _GNU_SOURCE.
+extern int unshare(int flags);
+static inline int clinux_unshare_mounts(void) { return unshare(0x00020000 /* CLONE_NEWNS */); }
+static inline int clinux_pidfd_signal(int pidfd, int signal) {
+  return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, 0L, 0UL);
+}
+static inline int clinux_get_limit(int resource, uint64_t *soft, uint64_t *hard) {
+  struct rlimit limit;
+  if (getrlimit(resource, &limit) != 0) return -1;
+  *soft = limit.rlim_cur;
+  *hard = limit.rlim_max;
+  return 0;
+}
+static inline int clinux_set_limit(int resource, uint64_t soft, uint64_t hard) {
+  struct rlimit limit = {soft, hard};
+  return setrlimit(resource, &limit);
+}

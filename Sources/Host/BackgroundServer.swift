@@ -1,0 +1,184 @@
+import CLinux
+import Glibc
+import Logging
+import Posix
+import Ublk
+
+/// Starts a device's server in the background and waits until the device can be used.
+public struct BackgroundServer {
+  private let options: ServerOptions
+  /// Seconds until the attempt is given up.
+  private let timeout: Int
+
+  /// `timeout`: seconds until the attempt is given up.
+  public init(_ options: ServerOptions, timeout: Int) {
+    self.options = options
+    self.timeout = timeout
+  }
+
+  /// Returns the device's number once it can be used. `warn` gets the server's warnings. If it throws, the server is
+  /// gone and nothing is left; the image's resultFile says what happened either way.
+  ///
+  /// Forks: the process must have one thread.
+  public func start(warn: (String) -> Void) throws(HostError) -> UInt32 {
+    let result = options.config.resultFile.map { ResultFile(path: $0) }
+    do throws(HostError) {
+      let id = try startServer(warn)
+      try result?.write(failure: nil)
+      return id
+    } catch {
+      try? result?.write(failure: error.description)
+      throw error
+    }
+  }
+
+  private func startServer(_ warn: (String) -> Void) throws(HostError) -> UInt32 {
+    try options.directory.make()
+    var pipe = try HostError.describing("make a pipe") { () throws(Errno) in try Pipe() }
+    let reading = pipe.reading.take()!
+    let writing = pipe.writing.take()!.release()
+    let child = clinux_fork()
+    if child == 0 {
+      // With our copy open the pipe would not tell us that the command has gone.
+      close(reading.rawValue)
+      BackgroundChild(options: options).run(writing)
+    }
+    close(writing)
+    if child < 0 { throw .system(what: "start the server's process", .last) }
+    let deadline = Deadline(milliseconds: timeout * 1000)
+    var claimed: UInt32?
+    var failure: String?
+    var lines = LineReader(reading.rawValue)
+    while let line = lines.next(deadline) {
+      switch StartMessage(parsing: line) {
+      case .ready(let id): return id
+      case .claimed(let id): claimed = id
+      case .warning(let text): warn(text)
+      case .failed(let text): failure = text
+      case nil: warn(line)
+      }
+    }
+    let status = end(child, graceMilliseconds: failure == nil ? 0 : 5000)
+    let reason = failure ?? explain(status, child, claimed, timedOut: deadline.hasPassed)
+    let leftover = cleanUp(child, claimed)
+    throw .refused(leftover.map { "\(reason); \($0)" } ?? reason)
+  }
+
+  /// Ends the server if it does not end by itself within the grace; its wait status, or nil when even SIGKILL does
+  /// not end it.
+  private func end(_ child: pid_t, graceMilliseconds: Int) -> Int32? {
+    var status: Int32 = 0
+    let reap = { waitpid(child, &status, WNOHANG) == child }
+    // A server that closed its pipe is just about to end.
+    if Deadline(milliseconds: max(graceMilliseconds, 20)).wait(interval: 1, until: reap) { return status }
+    kill(child, SIGKILL)
+    return Deadline(milliseconds: 5000).wait(interval: 1, until: reap) ? status : nil
+  }
+
+  private func explain(_ status: Int32?, _ child: pid_t, _ claimed: UInt32?, timedOut: Bool) -> String {
+    let log = claimed.map { options.directory.logPath($0) } ?? options.directory.earlyLogPath(child)
+    let words = (try? readFile(log, limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    let last = words.split(separator: "\n").last.map { "; its last message: \($0)" } ?? ""
+    if timedOut { return "the device was not ready within \(timeout) s; --timeout allows more\(last)" }
+    guard let status else { return "the server's process does not end\(last)" }
+    let signal = status & 0x7f
+    return signal == 0
+      ? "the server ended with status \(status >> 8 & 0xff) without a word\(last)"
+      : "the server was ended by signal \(signal) (\(String(cString: strsignal(signal))))\(last)"
+  }
+
+  /// Removes what a server that could not clean up has left; what could not be removed, as a sentence.
+  private func cleanUp(_ child: pid_t, _ claimed: UInt32?) -> String? {
+    let directory = options.directory
+    _ = unlink(directory.earlyLogPath(child))
+    guard let id = claimed else { return nil }
+    // A server that failed in good order has removed its state, and the number may be somebody else's by now.
+    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else { return nil }
+    do throws(UblkError) {
+      try Control(timeout: 5).delete(id)
+    } catch {
+      if error.errno != .noDevice { return "device \(id) is left behind: \(error)" }
+    }
+    try? directory.remove(id, server: state.server)
+    return nil
+  }
+}
+
+/// The server's side of `BackgroundServer`, between fork and the end of the process.
+struct BackgroundChild {
+  let options: ServerOptions
+
+  func run(_ pipe: Int32) -> Never {
+    setsid()
+    // The directory where `add` was called must not stay busy; all paths are absolute by now.
+    _ = chdir("/")
+    let log = Logger(label: "warmblk")
+    do throws(HostError) {
+      let signals = try SignalQueue()
+      try redirect()
+      LogOutput.listener.withLock { $0 = pipe }
+      try Server(options, log).run(signals) { message throws(HostError) in
+        try send(message, pipe)
+        // From here on warnings are for the log file only.
+        if case .ready = message { close(pipe) }
+      }
+    } catch {
+      log.error("\(error)")
+      LogOutput.listener.withLock { $0 = nil }
+      try? send(.failed(error.description), pipe)
+      _ = unlink(options.directory.earlyLogPath(getpid()))
+      _exit(1)
+    }
+    _exit(0)
+  }
+
+  private func close(_ pipe: Int32) {
+    LogOutput.listener.withLock { $0 = nil }
+    Glibc.close(pipe)
+  }
+
+  /// Standard input and output to nowhere, standard error to a file.
+  private func redirect() throws(HostError) {
+    let log = options.directory.earlyLogPath(getpid())
+    try HostError.describing("open /dev/null") { () throws(Errno) in
+      let null = try Descriptor.open("/dev/null", O_RDWR)
+      for target in [Int32(0), 1] where dup2(null.rawValue, target) < 0 { throw .last }
+    }
+    try HostError.describing("open \(log)") { () throws(Errno) in
+      let file = try Descriptor.open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND)
+      if dup2(file.rawValue, 2) < 0 { throw .last }
+    }
+  }
+
+  private func send(_ message: StartMessage, _ pipe: Int32) throws(HostError) {
+    var line = message.line
+    let count = line.withUTF8 { write(pipe, $0.baseAddress, $0.count) }
+    if count < 0 { throw .refused("the command that asked for the device has gone away") }
+  }
+}
+
+/// Lines from a pipe, with a deadline.
+struct LineReader {
+  private let descriptor: Int32
+  private var pending: [UInt8] = []
+  private var atEnd = false
+
+  init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+  /// The next line without its newline; nil at the end, or when the deadline has come.
+  mutating func next(_ deadline: Deadline) -> String? {
+    while true {
+      if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+        let line = String(decoding: pending[..<end], as: UTF8.self)
+        pending.removeFirst(end + 1)
+        return line
+      }
+      if atEnd || deadline.hasPassed { return nil }
+      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      guard poll(&entry, 1, Int32(clamping: deadline.remaining / 1_000_000 + 1)) > 0 else { continue }
+      var chunk = [UInt8](repeating: 0, count: 4096)
+      let count = read(descriptor, &chunk, chunk.count)
+      if count > 0 { pending += chunk[..<count] } else { atEnd = count == 0 || errno != EINTR }
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import FoundationEssentials
+import Posix
+
+/// What is known of a device that Warmblk made: the file `N.json` in the run directory, written by its server.
+public struct DeviceState: Codable, Equatable, Sendable {
+  /// Where the server is with the device.
+  public enum Phase: String, Codable, Sendable {
+    /// The number is taken, the disk is not there yet.
+    case starting
+    /// The disk answers.
+    case serving
+  }
+
+  /// The version of this file's form.
+  public static let currentVersion = 1
+
+  /// The form of the file; files of another version are not touched.
+  public var version = DeviceState.currentVersion
+  /// The number N of `/dev/ublkbN`.
+  public var id: UInt32
+  /// Where the server is.
+  public var phase: Phase
+  /// Who serves.
+  public var server: ProcessIdentity
+  /// The image's configuration file, absolute.
+  public var config: String
+  /// The layers' files, bottom to top.
+  public var layers: [String]
+  /// Bytes of the disk.
+  public var size: UInt64
+  /// Hardware queues.
+  public var queues: Int
+  /// Requests that a queue may have in flight.
+  public var depth: Int
+  /// Whether uncompressed layers are read straight into requests.
+  public var isZeroCopy: Bool
+  /// When it was made, in seconds since 1970.
+  public var created: Int64
+
+  /// All fields.
+  public init(
+    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], size: UInt64, queues: Int,
+    depth: Int, isZeroCopy: Bool, created: Int64
+  ) {
+    self.id = id
+    self.phase = phase
+    self.server = server
+    self.config = config
+    self.layers = layers
+    self.size = size
+    self.queues = queues
+    self.depth = depth
+    self.isZeroCopy = isZeroCopy
+    self.created = created
+  }
+
+  /// `/dev/ublkbN`.
+  public var device: String { "/dev/ublkb\(id)" }
+
+  private struct VersionOnly: Decodable { let version: Int }
+
+  /// Parses a state file. `id` is the number in its name, `name` what errors call it.
+  public static func parse(_ bytes: [UInt8], id: UInt32, name: String) throws(HostError) -> DeviceState {
+    let state: DeviceState
+    do {
+      let data = Data(bytes)
+      let version = try JSONDecoder().decode(VersionOnly.self, from: data).version
+      guard version == currentVersion else {
+        throw HostError.badState(
+          path: name,
+          problem: "has version \(version), this warmblk knows \(currentVersion): use the warmblk that made the device")
+      }
+      state = try JSONDecoder().decode(DeviceState.self, from: data)
+    } catch let error as HostError {
+      throw error
+    } catch {
+      throw .badState(path: name, problem: "is damaged (\(bytes.count) bytes): \(error)")
+    }
+    guard state.id == id else {
+      throw .badState(path: name, problem: "speaks of device \(state.id), its name of device \(id)")
+    }
+    guard state.server.pid > 1 else {
+      throw .badState(path: name, problem: "names process \(state.server.pid) as its server")
+    }
+    return state
+  }
+
+  /// The file's bytes.
+  func encoded() throws(HostError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    do {
+      return try [UInt8](encoder.encode(self)) + [UInt8(ascii: "\n")]
+    } catch {
+      throw .badState(path: "the state of device \(id)", problem: "cannot be written: \(error)")
+    }
+  }
+}

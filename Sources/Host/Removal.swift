@@ -1,0 +1,168 @@
+import Glibc
+import Posix
+import Ublk
+
+/// Takes a device away: `warmblk del`.
+public struct Removal {
+  /// What may be done to whom.
+  public struct Options: Sendable {
+    /// Also when it is mounted or open: its users see the disk vanish.
+    public var isForced: Bool
+    /// Also when Warmblk has no record of having made it.
+    public var includesForeign: Bool
+    /// Seconds for the server to end by itself, and again for the kernel to delete what is left.
+    public var timeout: Int
+
+    /// All options.
+    public init(isForced: Bool = false, includesForeign: Bool = false, timeout: Int = 10) {
+      self.isForced = isForced
+      self.includesForeign = includesForeign
+      self.timeout = timeout
+    }
+  }
+
+  private let id: UInt32
+  private let directory: RunDirectory
+  private let options: Options
+  private let note: (String) -> Void
+  private var disk: BlockDevice { BlockDevice(id: id) }
+
+  /// The removal of device `id`. `note` gets what the user should know beside the outcome.
+  public init(_ id: UInt32, _ directory: RunDirectory, _ options: Options, note: @escaping (String) -> Void) {
+    self.id = id
+    self.directory = directory
+    self.options = options
+    self.note = note
+  }
+
+  /// Returns when the device is gone: its nodes, its server and its state files.
+  public func run() throws(HostError) {
+    guard let state = try directory.state(id) else { return try removeForeign() }
+    let server = state.server
+    if disk.exists { try refuseIfUsed() }
+    guard let status = server.status else {
+      try deleteFromKernel()
+      return try directory.remove(id, server: server)
+    }
+    if status.isPaused {
+      note("its server (pid \(server.pid)) is stopped; letting it go on so that it can end")
+      try server.signal(SIGCONT)
+    }
+    if !options.isForced { try stopUnlessOpen() }
+    try end(server)
+    if disk.hasCharacterNode { try deleteFromKernel() }
+    try directory.remove(id, server: server)
+  }
+
+  private func removeForeign() throws(HostError) {
+    guard disk.hasCharacterNode else {
+      throw .refused("there is no device \(id); `warmblk list` shows the devices")
+    }
+    guard options.includesForeign else {
+      throw .refused(
+        "device \(id) was not made by warmblk (no \(directory.statePath(id))): use the program that made it, "
+          + "or --foreign to delete it all the same")
+    }
+    if disk.exists { try refuseIfUsed() }
+    try deleteFromKernel()
+  }
+
+  // MARK: Users
+
+  private func refuseIfUsed() throws(HostError) {
+    let users = findUsers()
+    if users.isEmpty { return }
+    let list = users.joined(separator: "; ")
+    guard options.isForced else {
+      throw .refused("/dev/ublkb\(id) is in use: \(list). End that first, or use --force")
+    }
+    note("forced while in use (\(list)): reads fail from now on, and the number is free when the last user has gone")
+  }
+
+  /// Who uses the disk. One that merely has it open may be udev or a `blkid` that is about to close it: they get a
+  /// second.
+  private func findUsers() -> [String] {
+    let holders = DeviceHolders(disk)
+    let permanent = holders.permanent(ignoring: servers)
+    if !permanent.isEmpty || options.isForced { return permanent + holders.processes() }
+    var processes: [String] = []
+    _ = Deadline(milliseconds: 1000).wait(interval: 20) {
+      processes = holders.processes()
+      return processes.isEmpty
+    }
+    return processes
+  }
+
+  /// All servers of this machine: their mount tables are copies.
+  private var servers: Set<Int32> {
+    Set(((try? directory.ids()) ?? []).compactMap { (try? directory.state($0))?.server.pid })
+  }
+
+  /// Where the kernel can do it (7.0), stops the disk only if nobody has it open, in one step: nobody can open it
+  /// between our look and the end. Elsewhere the look has to do.
+  private func stopUnlessOpen() throws(HostError) {
+    guard disk.exists else { return }
+    var failure: UblkError?
+    let closed = Deadline(milliseconds: 1000).wait(interval: 20) {
+      do throws(UblkError) {
+        let control = try Control(timeout: options.timeout)
+        if try control.features().contains(.safeStop) { try control.tryStop(id) }
+        failure = nil
+      } catch {
+        failure = error.errno == .noDevice ? nil : error
+      }
+      return failure?.errno != .busy
+    }
+    if case .timedOut = failure {
+      // The disk waits for a request that its server does not answer: ending the server ends the wait.
+      return note("the disk did not stop within \(options.timeout) s, a request is not answered; ending its server")
+    }
+    if let failure, closed { throw .ublk(failure) }
+    if failure != nil {
+      let holders = DeviceHolders(disk)
+      let users = holders.permanent(ignoring: []) + holders.processes()
+      let list = users.isEmpty ? "the kernel says so, no process of this machine shows it" : users.joined(separator: "; ")
+      throw .refused("/dev/ublkb\(id) is in use: \(list). End that first, or use --force")
+    }
+  }
+
+  // MARK: The end
+
+  /// Asks the server to end, and ends it when it does not.
+  private func end(_ server: ProcessIdentity) throws(HostError) {
+    try server.signal(SIGTERM)
+    let deadline = Deadline(milliseconds: options.timeout * 1000)
+    // While a user holds the disk the server waits for the kernel, which waits for the user; with the node gone
+    // there is nothing left to serve.
+    let ended = deadline.wait(interval: 2) {
+      !server.isAlive || (options.isForced && !disk.hasCharacterNode)
+    }
+    if ended, server.waitForEnd(Deadline(milliseconds: options.isForced ? 1000 : 0)) { return }
+    if !ended { note("its server (pid \(server.pid)) did not end within \(options.timeout) s: killing it") }
+    try server.signal(SIGKILL)
+    if server.waitForEnd(Deadline(milliseconds: options.timeout * 1000)) { return }
+    throw .refused(
+      "the server of device \(id), pid \(server.pid), does not end even when killed: it waits in the kernel "
+        + "(\(Self.waitChannel(server.pid))); see `dmesg`, and whether the layers' file system answers")
+  }
+
+  private func deleteFromKernel() throws(HostError) {
+    do throws(UblkError) {
+      let control = try Control(timeout: options.timeout)
+      try control.delete(id)
+    } catch {
+      switch error {
+      case .refused(_, _, .noDevice): return
+      case .noControl(.noEntry) where !disk.hasCharacterNode: return
+      case .timedOut where !disk.hasCharacterNode:
+        note("the number \(id) is free again when the last user of the disk has gone")
+      default: throw .ublk(error)
+      }
+    }
+  }
+
+  private static func waitChannel(_ pid: Int32) -> String {
+    guard let bytes = try? readFile("/proc/\(pid)/wchan", limit: 4096), bytes.count > 1 else { return "unknown where" }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}

@@ -1,0 +1,95 @@
+import Glibc
+import Posix
+
+/// Where servers say what they serve: `/run/warmblk`, on a tmpfs, so that a boot empties it.
+///
+/// For device N: `N.json` (`DeviceState`), `N.counters` (`CounterPage`), `N.log` (the server's messages).
+public struct RunDirectory: Sendable {
+  /// The directory, absolute.
+  public let path: String
+
+  /// A directory elsewhere, for tests.
+  public init(path: String) { self.path = path }
+
+  /// `WARMBLK_RUN`, or `/run/warmblk`.
+  public static func standard() -> RunDirectory {
+    if let value = getenv("WARMBLK_RUN"), value.pointee != 0 { return RunDirectory(path: String(cString: value)) }
+    return RunDirectory(path: "/run/warmblk")
+  }
+
+  /// The state file of device `id`.
+  public func statePath(_ id: UInt32) -> String { "\(path)/\(id).json" }
+  /// The counter file of device `id`.
+  public func countersPath(_ id: UInt32) -> String { "\(path)/\(id).counters" }
+  /// The messages of the server of device `id`.
+  public func logPath(_ id: UInt32) -> String { "\(path)/\(id).log" }
+  /// The messages of a server that does not have a device yet.
+  func earlyLogPath(_ pid: Int32) -> String { "\(path)/starting-\(pid).log" }
+
+  /// Makes the directory if it is missing.
+  public func make() throws(HostError) {
+    try HostError.describing("make \(path)") { () throws(Errno) in try makeDirectories(path) }
+  }
+
+  /// The numbers of all devices that have a state file, ascending.
+  public func ids() throws(HostError) -> [UInt32] {
+    let names: [String]
+    do throws(Errno) {
+      names = try listDirectory(path)
+    } catch .noEntry {
+      return []
+    } catch {
+      throw .system(what: "list \(path)", error)
+    }
+    return names.compactMap { $0.hasSuffix(".json") ? UInt32($0.dropLast(5)) : nil }.sorted()
+  }
+
+  /// The state of device `id`; nil when there is none.
+  public func state(_ id: UInt32) throws(HostError) -> DeviceState? {
+    let bytes: [UInt8]
+    do throws(Errno) {
+      bytes = try readFile(statePath(id), limit: 1 << 20)
+    } catch .noEntry {
+      return nil
+    } catch {
+      throw .system(what: "read \(statePath(id))", error)
+    }
+    return try DeviceState.parse(bytes, id: id, name: statePath(id))
+  }
+
+  /// Replaces the state file of its device in one step.
+  public func write(_ state: DeviceState) throws(HostError) {
+    let bytes = try state.encoded()
+    try locked { () throws(HostError) in
+      try HostError.describing("write \(statePath(state.id))") { () throws(Errno) in
+        try writeFileAtomically(statePath(state.id), bytes)
+      }
+    }
+  }
+
+  /// Removes what is kept of device `id`, but only if `server` still is its server: the number may have been given
+  /// to a new device since. `server` nil removes in any case. `keepingLog` leaves the messages for whoever asks why.
+  public func remove(_ id: UInt32, server: ProcessIdentity?, keepingLog: Bool = false) throws(HostError) {
+    try locked { () throws(HostError) in
+      if let server, let state = try? self.state(id), state.server != server { return }
+      _ = unlink(countersPath(id))
+      if !keepingLog { _ = unlink(logPath(id)) }
+      if unlink(statePath(id)) != 0, Errno.last != .noEntry {
+        throw .system(what: "remove \(statePath(id))", .last)
+      }
+    }
+  }
+
+  /// Runs `body` while no other process changes the directory's files.
+  private func locked(_ body: () throws(HostError) -> Void) throws(HostError) {
+    let directory = try HostError.describing("open \(path)") { () throws(Errno) in
+      try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
+    }
+    // Held for a file or two; whoever holds it for seconds is stopped or stuck.
+    let deadline = Deadline(milliseconds: 5000)
+    guard deadline.wait(interval: 1, until: { flock(directory.rawValue, LOCK_EX | LOCK_NB) == 0 }) else {
+      throw .refused("\(path) has been locked by another warmblk for 5 s; is one stopped? See `fuser -v \(path)`")
+    }
+    try body()
+  }
+}

@@ -1,0 +1,31 @@
+import Glibc
+import Logging
+import Posix
+
+/// A device served by this process until it is told to end.
+public enum ForegroundServer {
+  /// Serves until SIGTERM, SIGINT or the end of the device. `started` is called with the number once the device can
+  /// be used. Readiness goes to systemd and to the image's resultFile.
+  public static func run(_ options: ServerOptions, started: (UInt32) -> Void) throws(HostError) {
+    let log = Logger(label: "warmblk")
+    let signals = try SignalQueue()
+    let notifier = try ServiceNotifier.connect()
+    let result = options.config.resultFile.map { ResultFile(path: $0) }
+    var isReady = false
+    do throws(HostError) {
+      try Server(options, log).run(signals) { message throws(HostError) in
+        guard case .ready(let id) = message else { return }
+        try result?.write(failure: nil)
+        isReady = true
+        notifier?.ready(status: "serving \(options.config.path ?? "an image") as /dev/ublkb\(id)")
+        started(id)
+      }
+    } catch {
+      notifier?.status("failed: \(error)")
+      if !isReady { try? result?.write(failure: error.description) }
+      notifier?.stopping()
+      throw error
+    }
+    notifier?.stopping()
+  }
+}

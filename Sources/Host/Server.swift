@@ -1,0 +1,160 @@
+import Device
+import Glibc
+import Image
+import Logging
+import Posix
+
+/// What is served and how.
+public struct ServerOptions: Sendable {
+  /// The image.
+  public var config: ImageConfig
+  /// How the device is made.
+  public var device: DeviceOptions
+  /// Where the state files are.
+  public var directory: RunDirectory
+
+  /// All options.
+  public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory) {
+    self.config = config
+    self.device = device
+    self.directory = directory
+  }
+}
+
+/// One device, from this process's first breath to its last. Called once, by the only thread that there is.
+struct Server {
+  let options: ServerOptions
+  let log: Logger
+  private let identity: ProcessIdentity
+
+  init(_ options: ServerOptions, _ log: Logger) throws(HostError) {
+    self.options = options
+    self.log = log
+    identity = try ProcessIdentity.current()
+  }
+
+  private var directory: RunDirectory { options.directory }
+
+  /// Opens the image, makes the device and serves it until a signal or the kernel ends it. `report` gets what
+  /// happens on the way; if it throws, nobody wants the device any more. Whatever is thrown, nothing is left behind
+  /// but what a kernel that does not answer holds on to.
+  func run(_ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void) throws(HostError) {
+    ServerProcess.prepare(log)
+    try directory.make()
+    let image = try openImage()
+    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path], log)
+    let device = try start(image, report)
+    do throws(HostError) {
+      try waitUntilUsable(device)
+      try directory.write(state(image, device.id, device.queueCount, .serving, isZeroCopy: device.isZeroCopy))
+      try report(.ready(device.id))
+    } catch {
+      try? stop(device)
+      throw error
+    }
+    log.info("serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)")
+    waitForEnd(device, signals)
+    signals.release()
+    try stop(device)
+  }
+
+  private func openImage() throws(HostError) -> Image {
+    do throws(ImageError) {
+      let image = try Image.open(config: options.config)
+      for warning in image.warnings { log.warning("\(warning)") }
+      return image
+    } catch {
+      throw .image(error)
+    }
+  }
+
+  private func start(
+    _ image: Image, _ report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) -> Device {
+    var claimed: UInt32?
+    var failure: HostError?
+    do throws(DeviceError) {
+      return try Device.start(image: image, options: options.device) { id, queues throws(Errno) in
+        claimed = id
+        do throws(HostError) {
+          try claim(state(image, id, queues, .starting, isZeroCopy: false))
+          try report(.claimed(id))
+        } catch {
+          failure = error
+          throw .canceled
+        }
+        return try CounterPage(path: directory.countersPath(id), queues: queues)
+      }
+    } catch {
+      if let claimed { try? directory.remove(claimed, server: identity) }
+      throw failure ?? .device(error)
+    }
+  }
+
+  private func claim(_ state: DeviceState) throws(HostError) {
+    try directory.write(state)
+    // A server in the background has been writing to a file without a number.
+    _ = rename(directory.earlyLogPath(identity.pid), directory.logPath(state.id))
+  }
+
+  private func state(
+    _ image: Image, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, isZeroCopy: Bool
+  ) -> DeviceState {
+    DeviceState(
+      id: id, phase: phase, server: identity, config: options.config.path ?? "", layers: image.layers.map(\.blob.path),
+      size: image.virtualSize, queues: queues, depth: options.device.depth, isZeroCopy: isZeroCopy,
+      created: Int64(time(nil)))
+  }
+
+  /// The disk has its size, and udev is done with it: its links exist, and it does not hold it open any more.
+  private func waitUntilUsable(_ device: Device) throws(HostError) {
+    let deadline = Deadline(milliseconds: options.device.timeout * 1000)
+    let disk = BlockDevice(id: device.id)
+    let sectors = device.image.virtualSize / 512
+    guard deadline.wait(interval: 1, until: { disk.sectors == sectors }) else {
+      throw .refused(
+        "\(device.path) has \(disk.sectors.map { "\($0)" } ?? "no") sectors in /sys/block after "
+          + "\(options.device.timeout) s, expected \(sectors); is /sys mounted?")
+    }
+    guard BlockDevice.hasDeviceManager else { return }
+    let patience = Deadline(milliseconds: 3000)
+    if !patience.wait(interval: 1, until: { disk.isKnownToDeviceManager }) {
+      log.warning("udev has not looked at \(device.path) within 3 s: links in /dev/disk may come later")
+    }
+  }
+
+  /// Until SIGTERM, SIGINT, or the end of a queue.
+  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue) {
+    var entries = [
+      pollfd(fd: signals.rawValue, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: device.endedDescriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    while true {
+      _ = poll(&entries, 2, -1)
+      if let signal = signals.next() {
+        log.info("signal \(signal): taking \(device.path) away")
+        return
+      }
+      if entries[1].revents != 0 {
+        if device.failure == nil { log.notice("\(device.path) was taken away from outside") }
+        return
+      }
+    }
+  }
+
+  private func stop(_ device: Device) throws(HostError) {
+    let failure = device.failure
+    var stopFailure: DeviceError?
+    do throws(DeviceError) {
+      try device.stop(Deadline(milliseconds: 10_000))
+    } catch {
+      stopFailure = error
+    }
+    // While the node is there somebody has to delete the device, and finds it through the state file.
+    if stopFailure == nil || !BlockDevice(id: device.id).hasCharacterNode {
+      try directory.remove(device.id, server: identity, keepingLog: failure != nil)
+    }
+    if let failure { throw .device(failure) }
+    if let stopFailure { throw .device(stopFailure) }
+  }
+}

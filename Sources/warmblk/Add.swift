@@ -1,0 +1,41 @@
+import ArgumentParser
+import Host
+
+struct Add: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a block device of an image.",
+    discussion: """
+      Starts a server in the background and returns when the device can be used. Standard output is its path and
+      nothing else:
+
+        dev=$(warmblk add --config /images/web/image.json) && mount -o ro "$dev" /mnt
+
+      The server keeps the image's files open, so their file system cannot be unmounted. It writes its messages to
+      /run/warmblk/N.log. `warmblk del -n N` ends it.
+
+      What can go wrong: the driver is not loaded (modprobe ublk_drv); a layer is missing or damaged (warmblk inspect
+      --verify image.json); the number is taken (leave --id out). `warmblk doctor` looks at everything the machine
+      needs. When `add` fails nothing is left behind, and the image's resultFile, if it names one, says why.
+      """)
+
+  @OptionGroup var device: DeviceArguments
+
+  @Option(help: ArgumentHelp("Seconds until the attempt is given up and cleaned up.", valueName: "seconds"))
+  var timeout = 30
+
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if timeout < 1 || timeout > 3600 { throw ValidationError("--timeout \(timeout): 1 to 3600 seconds.") }
+  }
+
+  func run() throws {
+    common.installLog()
+    try failing("add") { () throws(HostError) in
+      try Preflight.check(allowingBadKernel: device.allowBadKernel)
+      let server = BackgroundServer(try device.serverOptions(timeout: timeout), timeout: timeout)
+      let id = try server.start { printError("warmblk add: warning: \($0)") }
+      print("/dev/ublkb\(id)")
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Host
+
+struct List: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show the devices and what they have done.",
+    discussion: """
+      One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so
+      reads wait), dead (its server is gone) or unknown (its state file is damaged); what is wrong and what to do is
+      said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
+
+        warmblk list
+        warmblk list --json | jq '.[] | select(.state != "live")'
+      """)
+
+  @Flag(help: "An array of objects; sizes are bytes.")
+  var json = false
+
+  @Flag(help: "Also devices of the ublk driver that other programs made, as foreign.")
+  var allDevices = false
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    common.installLog()
+    try failing("list") { () throws(HostError) in
+      let devices = try DeviceListing.all(.standard(), foreign: allDevices)
+      if json { return try printJSON(devices) }
+      if devices.isEmpty { return print("no devices") }
+      let header = [
+        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "IMAGE",
+      ]
+      print(formatTable([header] + devices.map(row), rightAligned: [0, 2, 4, 5, 7, 8, 9]))
+      for device in devices {
+        if let problem = device.problem { print("\(device.device): \(problem)") }
+      }
+    }
+  }
+
+  private func row(_ device: DeviceListing) -> [String] {
+    func text<T>(_ value: T?) -> String { value.map { "\($0)" } ?? "-" }
+    return [
+      "\(device.id)", device.device, device.size.map(formatBytes) ?? "-", device.state.rawValue,
+      text(device.layers?.count), device.queues.map { "\($0)x\(device.depth ?? 0)" } ?? "-", text(device.data),
+      text(device.pid), text(device.requests), text(device.errors), text(device.image),
+    ]
+  }
+}
