@@ -63,8 +63,13 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    .executableTarget(
+      name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs"], path: "Sources/Bench",
+      swiftSettings: settings),
+
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
+    .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
       name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
       swiftSettings: settings),
