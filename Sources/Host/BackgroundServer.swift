@@ -123,8 +123,8 @@ struct BackgroundChild {
         if case .ready = message { close(pipe) }
       }
     } catch {
-      log.error("\(error)")
       LogOutput.listener.withLock { $0 = nil }
+      log.error("\(error)")
       try? send(.failed(error.description), pipe)
       _ = unlink(options.directory.earlyLogPath(getpid()))
       _exit(1)
