@@ -66,8 +66,19 @@ __attribute__((target("sse4.2,pclmul"))) static inline uint32_t ccodecs_crc32c(c
   }
   for (; n >= 8; n -= 8, p += 8) a = __builtin_ia32_crc32di(a, ccodecs_load64(p));
   uint32_t crc = (uint32_t)a;
-  for (; n > 0; n--, p++) crc = __builtin_ia32_crc32qi(crc, *p);
-  return crc;
+  if (n & 4) {
+    uint32_t v;
+    memcpy(&v, p, 4);
+    crc = __builtin_ia32_crc32si(crc, v);
+    p += 4;
+  }
+  if (n & 2) {
+    uint16_t v;
+    memcpy(&v, p, 2);
+    crc = __builtin_ia32_crc32hi(crc, v);
+    p += 2;
+  }
+  return n & 1 ? __builtin_ia32_crc32qi(crc, *p) : crc;
 }
 
 #elif defined(__aarch64__)

@@ -14,13 +14,13 @@ public final class Image: Sendable {
   /// Fields of the configuration that are set and have no effect, one sentence each.
   public let warnings: [String]
 
-  private init(config: ImageConfig, opened: [Layer.Opened]) throws(ImageError) {
+  private init(config: ImageConfig, opened: [Layer.Opened], virtualSize: UInt64?) throws(ImageError) {
     self.config = config
     layers = opened.map(\.layer)
-    virtualSize = layers.last { $0.record.virtualSize > 0 }?.record.virtualSize ?? 0
+    self.virtualSize = virtualSize ?? layers.last { $0.record.virtualSize > 0 }?.record.virtualSize ?? 0
     warnings = config.warnings
     do throws(LSMTError) {
-      map = try SegmentMap(layers: opened.map(\.segments), virtualSize: virtualSize)
+      map = try SegmentMap(layers: opened.map(\.segments), virtualSize: self.virtualSize)
     } catch {
       throw .stack(name: config.name, error)
     }
@@ -34,6 +34,11 @@ public final class Image: Sendable {
   /// Opens the image of `config`. Every layer must be a file of this machine; a field that would change what is
   /// read and is not served is an error.
   public static func open(config: ImageConfig) throws(ImageError) -> Image {
+    try open(config: config, virtualSize: nil)
+  }
+
+  /// The same, as large as `virtualSize` bytes whatever the layers say.
+  static func open(config: ImageConfig, virtualSize: UInt64?) throws(ImageError) -> Image {
     try config.requireSupported()
     guard config.lowers.count <= SegmentMap.maxLayers else {
       throw .stack(name: config.name, .tooManyLayers(count: config.lowers.count, limit: SegmentMap.maxLayers))
@@ -42,7 +47,7 @@ public final class Image: Sendable {
     for (number, lower) in config.lowers.enumerated() {
       opened.append(try Layer.open(try config.path(of: lower, number: number), size: lower.size))
     }
-    return try Image(config: config, opened: opened)
+    return try Image(config: config, opened: opened, virtualSize: virtualSize)
   }
 }
 

@@ -1,3 +1,4 @@
+import Glibc
 import LSMT
 
 /// Reads the merged view of an image, synchronously: for export, verification and comparing with a parent. Any byte
@@ -34,7 +35,7 @@ public struct ImageReader: ~Copyable {
       let start = Int(position - offset)
       let part = UnsafeMutableRawBufferPointer(rebasing: destination[start..<start + count])
       if mapping.isZeroes {
-        part.initializeMemory(as: UInt8.self, repeating: 0)
+        memset(part.baseAddress!, 0, part.count)
       } else {
         let skipped = position - mappingStart
         try reader(of: Int(mapping.layer)).read(into: part, at: mapping.blobSector * sector + skipped)

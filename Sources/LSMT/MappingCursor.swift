@@ -43,48 +43,55 @@ public struct MappingCursor: BitwiseCopyable, @unchecked Sendable {
   @inlinable
   @inline(__always)
   public mutating func next() -> Mapping? {
-    if position >= end { return nil }
+    let start = position
+    if start >= end { return nil }
+    // Data or zeroes, hole or segment: no jump depends on it, because no processor could predict that jump.
     let current = segment.pointee
-    if current.offset > position || current.isZeroed { return nextZeroes() }
-    return nextData(current)
+    let isHole = current.offset > start
+    let isZeroes = isHole || current.isZeroed
+    let blobSector = isZeroes ? 0 : current.moffset &+ (start &- current.offset)
+    let layer = isZeroes ? 0 : current.tag
+    var reached = isHole ? current.offset : current.end
+    segment += isHole ? 0 : 1
+    if reached < end {
+      reached = isZeroes ? endOfZeroes(from: reached) : endOfData(from: reached, blobSector &- start, layer)
+    }
+    position = min(reached, end)
+    return Mapping(sectors: position &- start, blobSector: blobSector, layer: layer, isZeroes: isZeroes)
   }
 
-  /// A run of zeroes from `position`, up to the next data.
+  /// Where a run of zeroes ends that has reached sector `reached`.
   @inlinable
-  mutating func nextZeroes() -> Mapping {
-    let start = position
-    var reached = position
+  @inline(__always)
+  mutating func endOfZeroes(from reached: UInt64) -> UInt64 {
+    var reached = reached
     while reached < end {
-      let current = segment.pointee
-      if current.offset > reached {
-        reached = current.offset
-      } else if current.isZeroed {
-        reached = current.end
+      let following = segment.pointee
+      if following.offset > reached {
+        reached = following.offset
+      } else if following.isZeroed {
+        reached = following.end
         segment += 1
       } else {
         break
       }
     }
-    position = min(reached, end)
-    return Mapping(sectors: position &- start, blobSector: 0, layer: 0, isZeroes: true)
+    return reached
   }
 
-  /// The data of segment `current`, which maps `position`, and what follows it in the same layer.
+  /// Where a run of data ends that has reached sector `reached`. `distance` is from a sector to its blob sector.
   @inlinable
   @inline(__always)
-  mutating func nextData(_ current: Segment) -> Mapping {
-    let start = position
-    let blobSector = current.moffset &+ (start &- current.offset)
-    var reached = current.end
+  mutating func endOfData(from reached: UInt64, _ distance: UInt64, _ layer: UInt8) -> UInt64 {
+    var reached = reached
     while reached < end {
-      segment += 1
       let following = segment.pointee
       // Same layer, data, and the blob sector at which the run would go on: one comparison of the whole word.
-      let expected = UInt64(current.tag) &<< 56 | (blobSector &+ (reached &- start))
+      let expected = UInt64(layer) &<< 56 | (reached &+ distance)
       if following.offset != reached || following.word1 != expected { break }
       reached = following.end
+      segment += 1
     }
-    position = min(reached, end)
-    return Mapping(sectors: position &- start, blobSector: blobSector, layer: current.tag, isZeroes: false)
+    return reached
   }
 }

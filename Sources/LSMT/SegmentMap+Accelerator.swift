@@ -17,7 +17,7 @@ extension SegmentMap {
     /// `segments` are sorted and disjoint.
     init(_ segments: UnsafePointer<Segment>, count: Int) {
       let end = count == 0 ? 0 : segments[count - 1].end
-      let regionLimit = UInt64(max(1, min(1024, count / 8)))
+      let regionLimit = UInt64(max(1, min(1024, count / 16)))
       var regionShift: UInt64 = 0
       let lastMapped = max(end, 1) - 1
       while lastMapped >> regionShift >= regionLimit { regionShift += 1 }
@@ -28,8 +28,8 @@ extension SegmentMap {
       let bucketBits = population.map { min(Self.bucketBits(forSegments: $0), regionShift) }
       let bucketCount = bucketBits.reduce(0) { $0 + (1 << Int($1)) }
 
-      regions = .allocate(capacity: regionCount)
-      buckets = .allocate(capacity: bucketCount + 1)
+      regions = allocateTable(of: Region.self, capacity: regionCount)
+      buckets = allocateTable(of: UInt32.self, capacity: bucketCount + 1)
       var bucket = 0
       var index = 0
       for region in 0..<regionCount {
@@ -51,9 +51,9 @@ extension SegmentMap {
         regionCount * MemoryLayout<Region>.stride + (bucketCount + 1) * MemoryLayout<UInt32>.stride
     }
 
-    /// log2 of the buckets of a region: as many as fit 3/2 of its segments, so 3/4 to 3/2 for each segment.
+    /// log2 of the buckets of a region: the largest power of two up to 7/4 of its segments, so 7/8 to 7/4 for each segment.
     private static func bucketBits(forSegments count: Int) -> UInt64 {
-      let wanted = max(1, count + count / 2)
+      let wanted = max(1, count * 7 / 4)
       return UInt64(Int.bitWidth - 1 - wanted.leadingZeroBitCount)
     }
 

@@ -42,24 +42,33 @@ extension SegmentMap {
       let bucket = UInt32(truncatingIfNeeded: sector &>> UInt64(region.shift)) &+ region.bias
       var index = Int(buckets[Int(bucket)])
       let last = Int(buckets[Int(bucket) &+ 1])
-      if last &- index > 8 { return search(index, last, sector) }
+      if last &- index > 4 { return search(index, last, sector) }
+      // It is one of the next five; a sum finds it without a jump that could be predicted wrongly.
       // `segments[last]` ends after the bucket, or is the padding after all segments.
-      index &+= segments[index].end <= sector ? 1 : 0
-      while segments[index].end <= sector { index &+= 1 }
+      let next = segments + index
+      index &+= next[0].end <= sector ? 1 : 0
+      index &+= next[1].end <= sector ? 1 : 0
+      index &+= next[2].end <= sector ? 1 : 0
+      index &+= next[3].end <= sector ? 1 : 0
       return index
     }
 
-    /// Binary search for buckets that many short segments share.
+    /// Binary search for buckets that many short segments share: one of `first...last` it is, and `first < last`.
+    ///
+    /// The steps are powers of two, so that each is a shifted bit: of a choice between a step and none the compiler makes
+    /// a jump, which would be predicted wrongly every other time.
     @inlinable
-    @inline(never)
+    @inline(__always)
     func search(_ first: Int, _ last: Int, _ sector: UInt64) -> Int {
-      var index = first
-      var length = last &- first
-      while length > 0 {
-        let half = length &>> 1
-        let isBefore = segments[index &+ half].end <= sector
-        index = isBefore ? index &+ half &+ 1 : index
-        length = isBefore ? length &- half &- 1 : half
+      let length = last &- first
+      var bit = Int.bitWidth &- 1 &- length.leadingZeroBitCount
+      let middle = first &+ (1 &<< bit) &- 1
+      // Either way the answer is one of 2^bit from here on.
+      var index = segments[middle].end <= sector ? last &- middle &+ first : first
+      while bit > 0 {
+        bit &-= 1
+        let isBefore = segments[index &+ (1 &<< bit) &- 1].end <= sector
+        index &+= (isBefore ? 1 : 0) &<< bit
       }
       return index
     }

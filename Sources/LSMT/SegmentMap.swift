@@ -11,6 +11,9 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
   /// The most bytes that a device can have: the last sector value of the format means "padding".
   public static let maxVirtualSize = Segment.maxOffset * UInt64(sectorSize)
 
+  /// Lookups may look at segments after the last, and find some that begin beyond any device.
+  private static let paddingCount = 4
+
   /// What of a layer can be seen through the ones above it.
   public struct LayerUsage: Equatable, Sendable {
     /// Segments of the merged index that belong to the layer.
@@ -49,10 +52,9 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     }
     count = merged.count
     layerCount = layers.count
-    // One more than there are: lookups may look at the segment after the last, and find one that begins beyond any device.
-    let storage = UnsafeMutablePointer<Segment>.allocate(capacity: merged.count + 1)
+    let storage = Self.allocateTable(of: Segment.self, capacity: merged.count + Self.paddingCount)
     for index in 0..<merged.count { (storage + index).initialize(to: merged[index]) }
-    (storage + merged.count).initialize(to: .padding)
+    (storage + merged.count).initialize(repeating: .padding, count: Self.paddingCount)
     segments = storage
     accelerator = Accelerator(storage, count: merged.count)
     #if WARMBLK_CHECKS
@@ -82,7 +84,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     return result
   }
 
-  /// Bytes of the lookup accelerator, at most half of ``segmentByteCount`` when there are four segments or more.
+  /// Bytes of the lookup accelerator, at most half of ``segmentByteCount`` when there are 16 segments or more.
   public var acceleratorByteCount: Int { accelerator.byteCount }
 
   /// Bytes of the segments.
@@ -132,7 +134,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
         previousEnd = segment.end
       }
       precondition(segments[count].isPadding)
-      precondition(count < 4 || acceleratorByteCount <= segmentByteCount / 2)
+      precondition(count < 16 || acceleratorByteCount <= segmentByteCount / 2)
     }
   }
 #endif

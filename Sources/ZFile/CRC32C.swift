@@ -9,11 +9,20 @@ import CCodecs
 ///   - bytes: what to sum up; may be empty, need not be aligned.
 ///   - seed: the state to start from; a result, to go on where another call stopped.
 public func crc32cRaw(_ bytes: UnsafeRawBufferPointer, seed: UInt32) -> UInt32 {
-  guard let base = bytes.baseAddress else { return seed }
-  if let streamShifts {
-    return ccodecs_crc32c(base.assumingMemoryBound(to: UInt8.self), bytes.count, seed, streamShifts)
+  CRC32C().sum(bytes, seed: seed)
+}
+
+/// The processor's way to compute the CRC, found out once. Whoever needs many sums keeps one of these, because looking
+/// at a global costs a call.
+struct CRC32C {
+  private let shifts = streamShifts
+
+  @inline(__always)
+  func sum(_ bytes: UnsafeRawBufferPointer, seed: UInt32) -> UInt32 {
+    guard let base = bytes.baseAddress else { return seed }
+    guard let shifts else { return crc32cByTable(bytes, seed: seed) }
+    return ccodecs_crc32c(base.assumingMemoryBound(to: UInt8.self), bytes.count, seed, shifts)
   }
-  return crc32cByTable(bytes, seed: seed)
 }
 
 /// The seed of a ZFile block's CRC.

@@ -12,8 +12,8 @@ public struct JumpTable: ~Copyable {
   ///   - bytes: exactly the bytes that `location` told.
   ///   - record: the trailer, or the header if it was overwritten.
   ///   - fileSize: bytes of the file (of the payload, if it is wrapped in tar).
-  /// - Throws: `truncated`, `indexOutOfBounds`, `blockCountMismatch`, `indexChecksumMismatch`, `invalidStoredLength`,
-  ///   `indexOffsetMismatch`.
+  /// - Throws: `wrongRole`, `truncated`, `indexOutOfBounds`, `blockCountMismatch`, `indexChecksumMismatch`,
+  ///   `invalidStoredLength`, `indexOffsetMismatch`.
   public init(parsing bytes: RawSpan, record: ZFileRecord, fileSize: UInt64) throws(ZFileError) {
     let location = try Self.location(record: record, fileSize: fileSize)
     guard bytes.byteCount == location.byteCount else {
@@ -55,10 +55,12 @@ extension JumpTable {
   /// - Parameters:
   ///   - record: the trailer, or the header if it was overwritten.
   ///   - fileSize: bytes of the file (of the payload, if it is wrapped in tar).
-  /// - Throws: `indexOutOfBounds`, `blockCountMismatch`.
+  /// - Throws: `wrongRole`, `indexOutOfBounds`, `blockCountMismatch`.
   public static func location(record: ZFileRecord, fileSize: UInt64) throws(ZFileError) -> (
     offset: UInt64, byteCount: Int
   ) {
+    // A provisional header's index fields are junk.
+    guard record.role == .trailer || record.isHeaderOverwritten else { throw .wrongRole(wanted: .trailer) }
     // Behind the table of an overwritten header there is a trailer too, but nobody needs it.
     let behind = record.role == .trailer ? UInt64(ZFileRecord.size) : 0
     let offset = record.indexOffset

@@ -65,9 +65,7 @@ extension TarWrapper {
   private static func seal(_ header: inout [UInt8]) {
     header.set("ustar", in: Field.magic)
     header.set("00", in: Field.version)
-    // One digit less than the field could have, and a NUL behind the space: so POSIX asks for this field.
-    let field = Field.checksum
-    header.setOctal(checksum(of: header[...]), in: field.lowerBound..<(field.upperBound - 1))
+    header.setOctal(checksum(of: header[...]), in: Field.checksum)
   }
 }
 
@@ -77,9 +75,10 @@ extension [UInt8] {
     replaceSubrange(field.lowerBound..<(field.lowerBound + text.utf8.count), with: text.utf8)
   }
 
-  /// Right-aligned octal digits and a space.
+  /// Right-aligned octal digits and a space; the short fields have a NUL behind it.
   fileprivate mutating func setOctal(_ value: Int, in field: Range<Int>) {
     let digits = String(value, radix: 8)
-    set(String(repeating: " ", count: field.count - 1 - digits.count) + digits + " ", in: field)
+    let width = field.count == 8 ? 6 : field.count - 1
+    set(String(repeating: " ", count: width - digits.count) + digits + " ", in: field)
   }
 }

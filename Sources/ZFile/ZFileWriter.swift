@@ -85,6 +85,9 @@ public struct ZFileWriter: ~Copyable {
   }
 }
 
+// It has one owner at a time.
+extension ZFileWriter: @unchecked Sendable {}
+
 extension ZFileWriter {
   private mutating func fillPending(_ bytes: Slice<UnsafeRawBufferPointer>) {
     UnsafeMutableRawBufferPointer(rebasing: pending[pendingCount...]).copyBytes(from: bytes)

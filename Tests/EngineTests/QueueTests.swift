@@ -62,8 +62,9 @@ struct QueueTests {
     for ticket in outcome.transport.tickets where ticket.request.isRead {
       let bytes = Int(ticket.request.sectors) * 512
       if ticket.result == Int32(bytes) {
-        let expected = outcome.stack.expected(Int(ticket.request.startSector), Int(ticket.request.sectors))
-        #expect(ticket.data == expected, "seed \(seed): wrong bytes at sector \(ticket.request.startSector)")
+        let isRight = outcome.stack.holds(
+          ticket.data, at: Int(ticket.request.startSector), sectors: Int(ticket.request.sectors))
+        #expect(isRight, "seed \(seed): wrong bytes at sector \(ticket.request.startSector)")
       } else {
         #expect(ticket.result == -EIO, "seed \(seed): result \(ticket.result.map(String.init) ?? "none")")
         #expect(ticket.sawFault, "seed \(seed): an error without a cause")
@@ -73,7 +74,7 @@ struct QueueTests {
 
   @Test("answers every read with the bytes of the merged view")
   func reads() throws {
-    for seed in Self.seeds(150) {
+    for seed in Self.seeds(60) {
       let outcome = try run(seed)
       check(outcome, seed)
       #expect(outcome.counters.requests == 60 && outcome.counters.errors == 0, "seed \(seed)")
@@ -84,7 +85,7 @@ struct QueueTests {
 
   @Test("goes on after short reads and interruptions")
   func shortReads() throws {
-    for seed in Self.seeds(150) {
+    for seed in Self.seeds(60) {
       let outcome = try run(seed, faults: .init(shortRead: 3, interruption: 4))
       check(outcome, seed)
       #expect(outcome.counters.errors == 0, "seed \(seed)")
@@ -94,19 +95,19 @@ struct QueueTests {
   @Test("passes an error to the reader that it concerns, and to nobody else")
   func errors() throws {
     var failed = 0
-    for seed in Self.seeds(150) {
+    for seed in Self.seeds(60) {
       let outcome = try run(seed, faults: .init(error: 12, shortRead: 9, interruption: 9, copyError: 20))
       check(outcome, seed)
       let answered = outcome.transport.tickets.filter { $0.result == -EIO }.count
       #expect(outcome.counters.errors == UInt64(answered), "seed \(seed)")
       failed += answered
     }
-    #expect(failed > 100, "the faults did not strike")
+    #expect(failed > 50, "the faults did not strike")
   }
 
   @Test("never makes up bytes for a file that ends early")
   func truncation() throws {
-    for seed in Self.seeds(60) {
+    for seed in Self.seeds(40) {
       check(try run(seed, faults: .init(shortRead: 5, truncation: 3000)), seed)
     }
   }

@@ -1,6 +1,5 @@
-import Image
+import Glibc
 import LSMT
-import Posix
 import ZFile
 
 @testable import Device
@@ -11,8 +10,8 @@ final class TestStack {
   let sources: LayerTable
   let files: [[UInt8]]
   let sectors: Int
-  /// The merged view, by sector.
-  let model: [[UInt8]]
+  /// The merged view.
+  let model: [UInt8]
   private let tables: [TableBox?]
 
   /// A class, because arrays do not hold noncopyable values.
@@ -23,7 +22,7 @@ final class TestStack {
 
   init(_ random: inout SeededRandom, layers count: Int, sectors: Int) throws {
     self.sectors = sectors
-    var model = [[UInt8]](repeating: [UInt8](repeating: 0, count: 512), count: sectors)
+    var model = [UInt8](repeating: 0, count: sectors * 512)
     var stack: [[Segment]] = []
     var files: [[UInt8]] = []
     var sources: [LayerSource] = []
@@ -39,14 +38,10 @@ final class TestStack {
           Segment(
             offset: UInt64(sector), length: UInt32(length), moffset: UInt64(blob.count / 512), isZeroed: isZeroed,
             tag: 0))
-        for each in sector..<sector + length {
-          var bytes = [UInt8](repeating: 0, count: 512)
-          if !isZeroed {
-            let isNoise = random.chance(2)
-            for i in 0..<512 { bytes[i] = isNoise || i < 8 ? UInt8.random(in: 0...255, using: &random) : UInt8(each & 255) }
-            blob += bytes
-          }
-          model[each] = bytes
+        let content = isZeroed ? [UInt8](repeating: 0, count: length * 512) : Self.content(&random, length)
+        if !isZeroed { blob += content }
+        model.withUnsafeMutableBytes { model in
+          content.withUnsafeBytes { model.baseAddress!.advanced(by: sector * 512).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
         }
         sector += length + (random.chance(3) ? Int.random(in: 1..<100, using: &random) : 0)
       }
@@ -76,15 +71,30 @@ final class TestStack {
     self.tables = tables
   }
 
+  /// Sectors that differ from each other; some compress, some do not.
+  private static func content(_ random: inout SeededRandom, _ sectors: Int) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: sectors * 512) { buffer, count in
+      for start in stride(from: 0, to: sectors * 512, by: 512) {
+        let isNoise = random.next() & 1 == 0
+        let pattern = random.next()
+        for word in 0..<64 {
+          let value = isNoise ? random.next() : pattern
+          UnsafeMutableRawPointer(buffer.baseAddress!).storeBytes(of: value, toByteOffset: start + word * 8, as: UInt64.self)
+        }
+      }
+      count = sectors * 512
+    }
+  }
+
   private static func compress(
     _ blob: [UInt8], _ compression: Compression, _ blockSize: Int, checksums: Bool
   ) throws -> ([UInt8], TableBox) {
     var stored: [UInt8] = []
     var writer = try ZFileWriter(compression: compression, blockSize: blockSize, checksums: checksums)
-    try blob.withUnsafeBytes { bytes in
-      try writer.append(bytes) { stored += $0 }
+    blob.withUnsafeBytes { bytes in
+      writer.append(bytes) { stored += $0 }
     }
-    let header = try writer.finish { stored += $0 }
+    let header = writer.finish { stored += $0 }
     stored.replaceSubrange(0..<header.count, with: header)
     let record = try ZFileRecord(parsing: header.span.bytes, as: .header)
     let place = try JumpTable.location(record: record, fileSize: UInt64(stored.count))
@@ -94,6 +104,11 @@ final class TestStack {
     return (stored, TableBox(table))
   }
 
-  /// What a request must read.
-  func expected(_ start: Int, _ count: Int) -> [UInt8] { Array(model[start..<start + count].joined()) }
+  /// Whether `data` is what `count` sectors from `start` must read as.
+  func holds(_ data: [UInt8], at start: Int, sectors count: Int) -> Bool {
+    data.count == count * 512
+      && data.withUnsafeBytes { data in
+        model.withUnsafeBytes { memcmp(data.baseAddress!, $0.baseAddress! + start * 512, count * 512) == 0 }
+      }
+  }
 }

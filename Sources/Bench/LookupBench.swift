@@ -1,0 +1,224 @@
+import Glibc
+import LSMT
+
+/// How fast the merged index of an image is searched: `SegmentMap` against binary search over the same segments.
+///
+/// A lookup is what a 4 KiB read needs: find, copy and trim the mappings of 8 sectors at a random position.
+enum LookupBench {
+  /// Sectors of one lookup.
+  private static let span: UInt64 = 8
+
+  /// How the segments (1...64 sectors each) are spread over the device.
+  private enum Shape: String, CaseIterable {
+    /// Everywhere, with holes.
+    case even
+    /// All but one at either end in one thousandth of the device, and looked up there: a lopsided image.
+    case skewed
+  }
+
+  /// Prints a table: lookups a second, in millions, on one core.
+  static func run() {
+    print("lookups of \(span) sectors, M/s; ratio to the faster binary search")
+    print("shape    segments  std search  branchless  warmblk  ratio  accelerator B/segment")
+    for shape in Shape.allCases {
+      for count in [1_000, 10_000, 100_000, 1_000_000] { measure(shape, count) }
+    }
+  }
+
+  private static func measure(_ shape: Shape, _ count: Int) {
+    let segments = makeSegments(shape, count)
+    guard let map = try? SegmentMap(layers: [segments], virtualSize: segments[count - 1].end * 512) else {
+      fatalError("the benchmark's own segments do not make a map")
+    }
+    let view = map.view
+    let plain = PlainIndex(segments: view)
+    let first = shape == .even ? 0 : segments[1].offset
+    let last = shape == .even ? segments[count - 1].end : segments[count - 2].end
+    let positions = first..<last - span
+    var standard = Measurement()
+    var branchless = Measurement()
+    var ours = Measurement()
+    // Short rounds in turn, the best of which count: other work on the machine then disturbs all of them alike, and least.
+    for round in 0..<40 {
+      standard.run(round, positions) {
+        plain.copyMappings(from: $0, startingAt: plain.standardSearch($0), &$1)
+      }
+      branchless.run(round, positions) {
+        plain.copyMappings(from: $0, startingAt: plain.branchlessSearch($0), &$1)
+      }
+      ours.run(round, positions) { position, output in
+        var cursor = view.mappings(from: position, count: span)
+        while let mapping = cursor.next() { output.append(mapping) }
+      }
+    }
+    let columns = [
+      pad(shape.rawValue, -8), pad("\(count)", 9), pad(decimal(standard.rate), 11),
+      pad(decimal(branchless.rate), 11),
+      pad(decimal(ours.rate), 8), pad(decimal(ours.rate / max(standard.rate, branchless.rate)), 6),
+      pad(decimal(Double(map.acceleratorByteCount) / Double(count)), 8),
+    ]
+    print(columns.joined(separator: " "))
+    precondition(standard.sum == branchless.sum && standard.sum == ours.sum, "the searches disagree")
+  }
+
+  private static func makeSegments(_ shape: Shape, _ count: Int) -> [Segment] {
+    var random = Generator(0)
+    var segments: [Segment] = []
+    var sector: UInt64 = 0
+    var moffset: UInt64 = 8
+    let outside = UInt64(count) * 33 * 500
+    for index in 0..<count {
+      if shape == .skewed, index == 1 || index == count - 1 { sector += outside }
+      if random.below(5) == 0 { sector += 1 + random.below(64) }
+      let length = 1 + random.below(64)
+      segments.append(
+        Segment(offset: sector, length: UInt32(length), moffset: moffset, isZeroed: random.below(10) == 0))
+      sector += length
+      moffset += length + random.below(2)
+    }
+    return segments
+  }
+
+  /// Lookups of one kind.
+  private struct Measurement {
+    private static let lookups = 100_000
+    private var best = UInt64.max
+    /// Over everything found: the same for every kind of search.
+    private(set) var sum: UInt64 = 0
+
+    /// Lookups a second, in millions, in the best round.
+    var rate: Double { Double(Self.lookups) / Double(best) * 1e3 }
+
+    /// Times lookups at random positions, which depend on `round` alone.
+    @inline(__always)
+    mutating func run(_ round: Int, _ positions: Range<UInt64>, _ lookup: (UInt64, inout Output) -> Void) {
+      var output = Output()
+      defer { output.deallocate() }
+      var random = Generator(round)
+      let limit = positions.upperBound - positions.lowerBound
+      var used: UInt64 = 0
+      let start = threadNanoseconds()
+      for _ in 0..<Self.lookups {
+        output.count = 0
+        lookup(positions.lowerBound &+ random.below(limit), &output)
+        used &+= output.firstBlobSector
+      }
+      best = min(best, threadNanoseconds() - start)
+      precondition(used != 0)
+      for _ in 0..<1000 {
+        output.count = 0
+        lookup(positions.lowerBound &+ random.below(limit), &output)
+        sum &+= output.blobSectors
+      }
+    }
+  }
+
+  /// Processor time of this thread: other work on the machine counts less than in wall clock time.
+  private static func threadNanoseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+  }
+
+  /// Where a lookup's mappings are copied to.
+  private struct Output {
+    private let mappings = UnsafeMutablePointer<Mapping>.allocate(capacity: 16)
+    var count = 0
+
+    @inline(__always)
+    mutating func append(_ mapping: Mapping) {
+      mappings[count] = mapping
+      count &+= 1
+    }
+
+    /// Something of what was copied, so that no lookup can be left out.
+    @inline(__always)
+    var firstBlobSector: UInt64 { mappings[0].blobSector }
+
+    /// The sum of the numbers of all blob sectors, which does not depend on how they were joined. Looking at all fields
+    /// keeps the compiler from leaving out what is not looked at.
+    var blobSectors: UInt64 {
+      var sum: UInt64 = 0
+      for index in 0..<count where !mappings[index].isZeroes {
+        let sectors = mappings[index].sectors
+        sum &+= sectors &* mappings[index].blobSector &+ sectors &* (sectors &- 1) / 2
+        sum &+= sectors &* UInt64(mappings[index].layer)
+      }
+      return sum
+    }
+
+    func deallocate() { mappings.deallocate() }
+  }
+
+  /// The same array, with binary search: what `SegmentMap` is measured against. No bounds checks either.
+  private struct PlainIndex {
+    let segments: SegmentMap.View
+
+    /// As a standard library does it.
+    @inline(__always)
+    func standardSearch(_ sector: UInt64) -> Int {
+      var low = 0
+      var high = segments.count
+      while low < high {
+        let middle = (low &+ high) &>> 1
+        if segments[middle].end <= sector { low = middle &+ 1 } else { high = middle }
+      }
+      return low
+    }
+
+    /// With the same number of steps every time, and no jump that depends on what is found.
+    @inline(__always)
+    func branchlessSearch(_ sector: UInt64) -> Int {
+      let length = segments.count
+      var bit = Int.bitWidth &- 1 &- length.leadingZeroBitCount
+      let middle = (1 &<< bit) &- 1
+      var index = segments[middle].end <= sector ? length &- middle : 0
+      while bit > 0 {
+        bit &-= 1
+        let isBefore = segments[index &+ (1 &<< bit) &- 1].end <= sector
+        index &+= (isBefore ? 1 : 0) &<< bit
+      }
+      return index
+    }
+
+    @inline(__always)
+    func copyMappings(from sector: UInt64, startingAt first: Int, _ output: inout Output) {
+      let end = sector &+ LookupBench.span
+      var index = first
+      while index < segments.count {
+        let segment = segments[index]
+        if segment.offset >= end { break }
+        let start = max(segment.offset, sector)
+        let sectors = min(segment.end, end) &- start
+        let moffset = segment.moffset &+ (start &- segment.offset)
+        output.append(
+          Mapping(sectors: sectors, blobSector: moffset, layer: segment.tag, isZeroes: segment.isZeroed))
+        index &+= 1
+      }
+    }
+  }
+
+  /// A linear congruential generator: the same positions in every run, next to no time.
+  private struct Generator {
+    private var state: UInt64
+
+    init(_ seed: Int) { state = UInt64(seed) << 32 | 1 }
+
+    @inline(__always)
+    mutating func below(_ limit: UInt64) -> UInt64 {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return state.multipliedFullWidth(by: limit).high
+    }
+  }
+
+  private static func decimal(_ value: Double) -> String {
+    let tenths = Int(value * 10 + 0.5)
+    return "\(tenths / 10).\(tenths % 10)"
+  }
+
+  /// Pads to `width` characters: on the left, or on the right when it is negative.
+  private static func pad(_ text: String, _ width: Int) -> String {
+    let padding = String(repeating: " ", count: max(0, abs(width) - text.count))
+    return width < 0 ? text + padding : padding + text
+  }
+}

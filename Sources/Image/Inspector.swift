@@ -1,0 +1,158 @@
+import BlobStore
+import Glibc
+import LSMT
+import Posix
+import Trace
+import ZFile
+
+/// Says what a file is, from its bytes alone, and what is wrong with it. Never fails: what cannot be read is a finding.
+public struct Inspector {
+  var result: Inspection
+  let verifies: Bool
+  let progress: (Progress) -> Void
+
+  /// Looks at the file at `path`. With `verify` everything is read and checked: every block, CRC, bound and, where a
+  /// configuration names one, digest. `progress` is told bytes of the file that is being verified.
+  public static func inspect(
+    _ path: String, verify: Bool = false, progress: @escaping (Progress) -> Void = { _ in }
+  ) -> Inspection {
+    var inspector = Inspector(path: path, verify: verify, progress: progress)
+    inspector.run()
+    return inspector.result
+  }
+
+  init(path: String, verify: Bool, progress: @escaping (Progress) -> Void) {
+    result = Inspection(path: path)
+    verifies = verify
+    self.progress = progress
+  }
+
+  /// A configuration is JSON, which begins with a brace; everything else is looked at as a blob.
+  mutating func run() {
+    do throws(ImageError) {
+      let blob: LocalBlob
+      do throws(BlobError) { blob = try LocalBlob(path: result.path) } catch { throw .blob(error) }
+      result.fileSize = blob.fileSize
+      if blob.isTarWrapped {
+        result.tar = .init(payloadOffset: blob.payloadOffset, payloadSize: blob.payloadSize)
+      }
+      let prefix = try blob.bytes(at: 0, count: Int(min(blob.payloadSize, 512)))
+      if Trace.isTrace(prefix: prefix.span.bytes) {
+        try inspectTrace(blob)
+      } else if isJSON(prefix), !blob.isTarWrapped {
+        try inspectConfig()
+      } else {
+        try inspectBlob(blob)
+      }
+      result.isVerified = verifies
+    } catch {
+      report(error)
+    }
+  }
+
+  private func isJSON(_ prefix: [UInt8]) -> Bool {
+    prefix.first { !Array(" \t\r\n".utf8).contains($0) } == UInt8(ascii: "{")
+  }
+
+  private mutating func inspectTrace(_ blob: LocalBlob) throws(ImageError) {
+    result.kind = .trace
+    guard blob.payloadSize <= UInt64(Self.traceLimit) else {
+      throw .refused("\(blob.path): a trace of \(blob.payloadSize) bytes; the largest that is read has \(Self.traceLimit)")
+    }
+    let bytes = try blob.bytes(at: 0, count: Int(blob.payloadSize))
+    do throws(TraceError) {
+      let records = try Trace(parsing: bytes.span.bytes).records
+      result.trace = .init(
+        records: records.count, bytes: records.reduce(0) { $0.addingReportingOverflow($1.count).partialValue },
+        layers: records.map { UInt64($0.layer) + 1 }.max() ?? 0)
+    } catch {
+      add(file: blob.path, message: "\(blob.path): \(error)")
+    }
+  }
+
+  /// 10 million records.
+  private static let traceLimit = 240_000_000
+
+  private mutating func inspectBlob(_ blob: LocalBlob) throws(ImageError) {
+    let container = try Container.open(blob)
+    if let record = container.zfile, let view = container.view {
+      result.kind = .zfile
+      result.compression = .init(record, view)
+    }
+    let reader = try container.reader()
+    let size = container.size
+    let prefix = try reader.bytes(at: 0, count: Int(min(size, UInt64(LayerRecord.size))))
+    if LayerRecord.isLSMT(prefix.span.bytes) {
+      try inspectLSMT(prefix, container)
+    } else if result.kind == .unknown {
+      result.notes.append("it begins with \(FileSignature(prefix).description)")
+    }
+    if verifies {
+      try verifyContent(reader, size: size, path: blob.path)
+      try verifyDigest(blob)
+    }
+  }
+
+  /// Reads all of the content, which checks every compressed block, and reports each that is bad.
+  private mutating func verifyContent(_ reader: LayerReader, size: UInt64, path: String) throws(ImageError) {
+    let grain = result.compression.map { Int($0.blockSize) } ?? stepSize
+    let buffer = Bytes(count: stepSize)
+    var offset: UInt64 = 0
+    while offset < size {
+      let count = Int(min(size - offset, UInt64(stepSize)))
+      do throws(ImageError) {
+        try reader.read(into: buffer.part(0..<count), at: offset)
+      } catch {
+        // Again block by block, so that every bad one is named.
+        for start in stride(from: 0, to: count, by: grain) where result.findings.count < Self.findingLimit {
+          let part = buffer.part(start..<min(count, start + grain))
+          do throws(ImageError) { try reader.read(into: part, at: offset + UInt64(start)) } catch { report(error) }
+        }
+        if result.findings.count >= Self.findingLimit {
+          result.notes.append("verification stopped after \(Self.findingLimit) findings")
+          return
+        }
+      }
+      offset += UInt64(count)
+      progress(Progress(done: offset, total: size))
+    }
+  }
+
+  static let findingLimit = 100
+
+  private mutating func verifyDigest(_ blob: LocalBlob) throws(ImageError) {
+    do throws(BlobError) { result.sha256 = try blob.sha256() } catch { throw .blob(error) }
+  }
+}
+
+extension Inspector {
+  mutating func report(_ error: ImageError) {
+    let place = error.place
+    result.findings.append(
+      .init(
+        file: place.file ?? result.path, offset: place.offset, expected: place.expected, found: place.found,
+        message: error.description))
+  }
+
+  mutating func add(
+    file: String, offset: UInt64? = nil, expected: String? = nil, found: String? = nil, message: String
+  ) {
+    result.findings.append(
+      .init(file: file, offset: offset, expected: expected, found: found, message: message))
+  }
+}
+
+extension Inspection.Compressed {
+  init(_ record: ZFileRecord, _ view: JumpTable.View) {
+    codec = "\(view.compression)"
+    blockSize = record.blockSize
+    blocks = view.blockCount
+    originalSize = view.originalSize
+    storedSize = UInt64(view.storedRange(ofBlocks: 0..<view.blockCount).length)
+    ratio = storedSize == 0 ? 1 : Double(originalSize) / Double(storedSize)
+    longestBlock = view.maxStoredLength
+    hasChecksums = view.hasChecksums
+    hasDigest = record.hasDigest
+    isHeaderFinal = record.isHeaderOverwritten
+  }
+}
