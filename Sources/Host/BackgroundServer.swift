@@ -93,7 +93,9 @@ public struct BackgroundServer {
     _ = unlink(directory.earlyLogPath(child))
     guard let id = claimed else { return nil }
     // A server that failed in good order has removed its state, and the number may be somebody else's by now.
-    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else { return nil }
+    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else {
+      return nil
+    }
     do throws(UblkError) {
       try Control(timeout: 5).delete(id)
     } catch {

@@ -16,7 +16,9 @@ public struct RunDirectory: Sendable {
 
   /// `WARMBLK_RUN`, or `/run/warmblk`.
   public static func standard() -> RunDirectory {
-    if let value = getenv("WARMBLK_RUN"), value.pointee != 0 { return RunDirectory(path: String(cString: value)) }
+    if let value = getenv("WARMBLK_RUN"), value.pointee != 0 {
+      return RunDirectory(path: String(cString: value))
+    }
     return RunDirectory(path: "/run/warmblk")
   }
 
@@ -90,7 +92,9 @@ public struct RunDirectory: Sendable {
     }
     let deadline = Deadline(milliseconds: patience)
     guard deadline.wait(interval: 1, until: { flock(directory.rawValue, LOCK_EX | LOCK_NB) == 0 }) else {
-      throw .refused("\(path) has been locked by another warmblk for \(patience) ms; is one stopped? See `fuser -v \(path)`")
+      throw .refused(
+        "\(path) has been locked by another warmblk for \(patience) ms; is one stopped? See `fuser -v \(path)`"
+      )
     }
     try body()
   }

@@ -6,7 +6,8 @@ import Testing
 struct DeviceStateTests {
   private let state = DeviceState(
     id: 7, phase: .serving, server: ProcessIdentity(pid: 4711, startTime: 123_456), config: "/i/image.json",
-    layers: ["/i/a.lsmt", "/i/b.zf"], size: 1 << 30, queues: 2, depth: 128, isZeroCopy: true, created: 1_795_476_537)
+    layers: ["/i/a.lsmt", "/i/b.zf"], size: 1 << 30, queues: 2, depth: 128, isZeroCopy: true,
+    created: 1_795_476_537)
 
   private func parse(_ text: String, id: UInt32 = 7) throws(HostError) -> DeviceState {
     try DeviceState.parse(Array(text.utf8), id: id, name: "7.json")
@@ -54,8 +55,10 @@ struct DeviceStateTests {
 
   @Test("say how a device is together with its server and its disk")
   func conditions() throws {
-    let running = try #require(ProcessStatus(parsing: "4711 (warmblk) S 1" + String(repeating: " 0", count: 17) + " 123456"))
-    let paused = try #require(ProcessStatus(parsing: "4711 (warmblk) T 1" + String(repeating: " 0", count: 17) + " 123456"))
+    let running = try #require(
+      ProcessStatus(parsing: "4711 (warmblk) S 1" + String(repeating: " 0", count: 17) + " 123456"))
+    let paused = try #require(
+      ProcessStatus(parsing: "4711 (warmblk) T 1" + String(repeating: " 0", count: 17) + " 123456"))
     var starting = state
     starting.phase = .starting
     #expect(DeviceListing.condition(state, server: running, hasDisk: true).0 == .live)

@@ -21,10 +21,14 @@ struct KernelTests {
   @Test("are told by what distributions hide in other places")
   func distributions() {
     #expect(
-      KernelVersion(release: "6.1.0-40-amd64", version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)", signature: nil)
+      KernelVersion(
+        release: "6.1.0-40-amd64", version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)",
+        signature: nil)
         == KernelVersion(6, 1, 153))
     #expect(
-      KernelVersion(release: "6.8.0-51-generic", version: "#52-Ubuntu SMP", signature: "Ubuntu 6.8.0-51.52-generic 6.8.12\n")
+      KernelVersion(
+        release: "6.8.0-51-generic", version: "#52-Ubuntu SMP",
+        signature: "Ubuntu 6.8.0-51.52-generic 6.8.12\n")
         == KernelVersion(6, 8, 12))
     #expect(
       KernelVersion(release: "6.12.95+deb13-amd64", version: "#1 SMP Debian 6.12.95-1", signature: nil)
@@ -37,7 +41,9 @@ struct KernelTests {
     func refuses(_ version: KernelVersion) -> Bool {
       KernelProblem.known(in: version).contains { $0.severity == .refuse }
     }
-    for bad in [KernelVersion(5, 15, 190), KernelVersion(6, 1, 153), KernelVersion(6, 18, 4), KernelVersion(6, 18, 5)] {
+    for bad in [
+      KernelVersion(5, 15, 190), KernelVersion(6, 1, 153), KernelVersion(6, 18, 4), KernelVersion(6, 18, 5),
+    ] {
       #expect(refuses(bad), "\(bad)")
     }
     for good in [
@@ -53,11 +59,13 @@ struct KernelTests {
   @Test("fail or pass each check with what to do")
   func checks() {
     #expect(Check.kernel(release: "6.18.4", version: KernelVersion(6, 18, 4)).first?.status == .failed)
-    #expect(Check.kernel(release: "7.3.4-x", version: KernelVersion(7, 3, 4)) == [Check("kernel", .ok, "7.3.4-x")])
+    #expect(
+      Check.kernel(release: "7.3.4-x", version: KernelVersion(7, 3, 4)) == [Check("kernel", .ok, "7.3.4-x")])
     #expect(Check.kernel(release: "odd", version: nil).first?.status == .note)
     #expect(Check.driver(.loadable).remedy == "modprobe ublk_drv")
     #expect(Check.driver(.missing).status == .failed)
-    #expect(Check.ring(RingFacts(disabled: 2, failure: .permission)).remedy == "sysctl kernel.io_uring_disabled=0")
+    #expect(
+      Check.ring(RingFacts(disabled: 2, failure: .permission)).remedy == "sysctl kernel.io_uring_disabled=0")
     #expect(Check.ring(RingFacts(disabled: 0, failure: .permission)).found.contains("forbidden"))
     #expect(Check.ring(RingFacts(disabled: 1, failure: nil)).status == .ok)
     #expect(Check.user(1000).status == .failed)
@@ -70,7 +78,9 @@ struct KernelTests {
 
   @Test("count ublks_max for all devices only where they do")
   func deviceLimit() {
-    func status(_ version: KernelVersion?) -> Check.Status { Check.deviceLimit(64, limit: 64, version: version).status }
+    func status(_ version: KernelVersion?) -> Check.Status {
+      Check.deviceLimit(64, limit: 64, version: version).status
+    }
     #expect(status(KernelVersion(6, 8)) == .failed)
     #expect(status(KernelVersion(6, 12, 10)) == .failed)
     #expect(status(KernelVersion(6, 12, 95)) == .ok)

@@ -10,7 +10,9 @@ struct MessageTests {
   @Test("The resultFile has overlaybd's words and no newline")
   func resultFile() throws {
     #expect(ResultFile.content(failure: nil) == Array("success".utf8))
-    #expect(ResultFile.content(failure: "failed to open layer 1\nno") == Array("failed:failed to open layer 1 no".utf8))
+    #expect(
+      ResultFile.content(failure: "failed to open layer 1\nno")
+        == Array("failed:failed to open layer 1 no".utf8))
     let path = "/tmp/warmblk-test-result-\(getpid())"
     defer { unlink(path) }
     try ResultFile(path: path).write(failure: "a long reason that was here before")

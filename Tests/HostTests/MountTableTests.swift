@@ -30,7 +30,8 @@ struct MountTableTests {
   @Test("skip what is not a line of theirs")
   func bad() {
     for line in [
-      "", "1 2 3", "1 1 x:y / / rw - ext4 a b", "1 1 1 / / rw - ext4 a b", "1 1 1:2 / / rw shared:1 ext4 a b c",
+      "", "1 2 3", "1 1 x:y / / rw - ext4 a b", "1 1 1 / / rw - ext4 a b",
+      "1 1 1:2 / / rw shared:1 ext4 a b c",
       "1 1 1:99999999999 / / rw - ext4 a b", "1 1 1:2 / / rw - ext4",
     ] {
       #expect(MountEntry.parse(line).isEmpty, "\(line)")

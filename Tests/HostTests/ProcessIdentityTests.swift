@@ -19,7 +19,10 @@ struct ProcessIdentityTests {
 
   @Test("that are not a line of /proc/PID/stat are nil")
   func bad() {
-    for line in ["", "42", "42 (x", "42 x) S 1", ")(", "42 (x) S 1 2 3", "42 (x) S" + String(repeating: " -1", count: 20)] {
+    for line in [
+      "", "42", "42 (x", "42 x) S 1", ")(", "42 (x) S 1 2 3",
+      "42 (x) S" + String(repeating: " -1", count: 20),
+    ] {
       #expect(ProcessStatus(parsing: line) == nil, "\(line)")
     }
   }

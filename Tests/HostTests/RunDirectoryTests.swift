@@ -8,7 +8,8 @@ import Testing
 struct RunDirectoryTests {
   private func state(_ id: UInt32, startTime: UInt64 = 5) -> DeviceState {
     DeviceState(
-      id: id, phase: .serving, server: ProcessIdentity(pid: 99, startTime: startTime), config: "/c", layers: [], size: 512,
+      id: id, phase: .serving, server: ProcessIdentity(pid: 99, startTime: startTime), config: "/c",
+      layers: [], size: 512,
       queues: 1, depth: 1, isZeroCopy: false, created: 0)
   }
 
@@ -34,7 +35,9 @@ struct RunDirectoryTests {
   func ids() throws {
     try withDirectory { directory in
       for id: UInt32 in [10, 2, 0] { try directory.write(state(id)) }
-      for name in ["x.json", "-1.json", "3.json.99.tmp", "4.log"] { try writeFileAtomically("\(directory.path)/\(name)", []) }
+      for name in ["x.json", "-1.json", "3.json.99.tmp", "4.log"] {
+        try writeFileAtomically("\(directory.path)/\(name)", [])
+      }
       #expect(try directory.ids() == [0, 2, 10])
       #expect(try directory.state(2) == state(2))
     }
