@@ -93,7 +93,9 @@ public struct BackgroundServer {
     _ = unlink(directory.earlyLogPath(child))
     guard let id = claimed else { return nil }
     // A server that failed in good order has removed its state, and the number may be somebody else's by now.
-    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else { return nil }
+    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else {
+      return nil
+    }
     do throws(UblkError) {
       try Control(timeout: 5).delete(id)
     } catch {
@@ -123,8 +125,8 @@ struct BackgroundChild {
         if case .ready = message { close(pipe) }
       }
     } catch {
-      log.error("\(error)")
       LogOutput.listener.withLock { $0 = nil }
+      log.error("\(error)")
       try? send(.failed(error.description), pipe)
       _ = unlink(options.directory.earlyLogPath(getpid()))
       _exit(1)

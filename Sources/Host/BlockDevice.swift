@@ -13,14 +13,18 @@ struct BlockDevice {
   var exists: Bool { fileExists(directory) }
 
   /// Whether the driver knows the device, disk or not.
-  var hasCharacterNode: Bool { fileExists("/sys/class/ublk-char/ublkc\(id)") || fileExists("/dev/ublkc\(id)") }
+  var hasCharacterNode: Bool {
+    fileExists("/sys/class/ublk-char/ublkc\(id)") || fileExists("/dev/ublkc\(id)")
+  }
 
   /// The size in sectors of 512 bytes.
   var sectors: UInt64? { Self.text("\(directory)/size").flatMap { UInt64($0) } }
 
   /// The numbers of the disk and its partitions, with their names.
   var numbers: [(name: String, number: DeviceNumber)] {
-    let parts = ((try? listDirectory(directory)) ?? []).filter { $0.hasPrefix(name) }.map { ($0, "\(directory)/\($0)") }
+    let parts = ((try? listDirectory(directory)) ?? []).filter { $0.hasPrefix(name) }.map {
+      ($0, "\(directory)/\($0)")
+    }
     return ([(name, directory)] + parts).compactMap { name, path in
       Self.text("\(path)/dev").flatMap { DeviceNumber(parsing: $0) }.map { (name, $0) }
     }

@@ -58,7 +58,9 @@ struct DeviceHolders {
   private func swaps() -> [String] {
     let text = (try? readFile("/proc/swaps")).map { String(decoding: $0, as: UTF8.self) } ?? ""
     return text.split(separator: "\n").dropFirst().compactMap { line in
-      line.split(separator: " ").first.flatMap { names.contains(String($0)) ? "\($0) is swap; `swapoff \($0)`" : nil }
+      line.split(separator: " ").first.flatMap {
+        names.contains(String($0)) ? "\($0) is swap; `swapoff \($0)`" : nil
+      }
     }
   }
 
@@ -75,7 +77,9 @@ struct DeviceHolders {
   /// Whether a link of `/proc/PID/fd` leads to the disk. Only links that look like devices are followed: asking for
   /// the status of a file on a network file system may take for ever.
   private func isOurs(_ path: String) -> Bool {
-    guard let target = Self.link(path), target.hasPrefix("/dev/") || target.contains("ublkb") else { return false }
+    guard let target = Self.link(path), target.hasPrefix("/dev/") || target.contains("ublkb") else {
+      return false
+    }
     var status = stat()
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else { return false }
     return numbers.contains(DeviceNumber(UInt64(status.st_rdev)))

@@ -79,7 +79,8 @@ public struct DeviceListing: Encodable, Sendable {
     let counters = (try? CounterPage.read(directory.countersPath(id)))?.total
     var listing = DeviceListing(
       id: id, device: state.device, state: .live, size: state.size, image: state.config, layers: state.layers,
-      queues: state.queues, depth: state.depth, data: state.isZeroCopy ? "zero-copy" : "copy", pid: state.server.pid,
+      queues: state.queues, depth: state.depth, data: state.isZeroCopy ? "zero-copy" : "copy",
+      pid: state.server.pid,
       requests: counters?.requests, bytes: counters?.bytes, errors: counters?.errors, created: state.created)
     (listing.state, listing.problem) = condition(
       state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
@@ -89,7 +90,10 @@ public struct DeviceListing: Encodable, Sendable {
   /// How a device is, from its record, its server and its disk.
   static func condition(_ state: DeviceState, server: ProcessStatus?, hasDisk: Bool) -> (State, String?) {
     guard let server else {
-      return (.dead, "its server (pid \(state.server.pid)) is gone; `warmblk del -n \(state.id)` removes what is left")
+      return (
+        .dead,
+        "its server (pid \(state.server.pid)) is gone; `warmblk del -n \(state.id)` removes what is left"
+      )
     }
     if server.isPaused {
       return (.paused, "its server is stopped, so reads wait; `kill -CONT \(state.server.pid)`")

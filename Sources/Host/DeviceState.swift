@@ -39,7 +39,8 @@ public struct DeviceState: Codable, Equatable, Sendable {
 
   /// All fields.
   public init(
-    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], size: UInt64, queues: Int,
+    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], size: UInt64,
+    queues: Int,
     depth: Int, isZeroCopy: Bool, created: Int64
   ) {
     self.id = id
@@ -68,7 +69,9 @@ public struct DeviceState: Codable, Equatable, Sendable {
       guard version == currentVersion else {
         throw HostError.badState(
           path: name,
-          problem: "has version \(version), this warmblk knows \(currentVersion): use the warmblk that made the device")
+          problem:
+            "has version \(version), this warmblk knows \(currentVersion): use the warmblk that made the device"
+        )
       }
       state = try JSONDecoder().decode(DeviceState.self, from: data)
     } catch let error as HostError {

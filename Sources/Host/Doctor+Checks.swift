@@ -17,7 +17,9 @@ enum DriverFacts: Equatable {
 
   /// The module's parameter `ublks_max`.
   static func deviceLimit() -> Int? {
-    guard let bytes = try? readFile("/sys/module/ublk_drv/parameters/ublks_max", limit: 64) else { return nil }
+    guard let bytes = try? readFile("/sys/module/ublk_drv/parameters/ublks_max", limit: 64) else {
+      return nil
+    }
     return Int(String(decoding: bytes, as: UTF8.self).prefix { $0.isNumber })
   }
 
@@ -76,7 +78,8 @@ extension Check {
   }
 
   static func user(_ uid: uid_t) -> Check {
-    uid == 0 ? Check("user", .ok, "root") : Check("user", .failed, "user \(uid)", remedy: "run as root (sudo)")
+    uid == 0
+      ? Check("user", .ok, "root") : Check("user", .failed, "user \(uid)", remedy: "run as root (sudo)")
   }
 
   static func driver(_ facts: DriverFacts) -> Check {
@@ -87,7 +90,8 @@ extension Check {
     case .missing:
       Check(
         "ublk_drv", .failed, "neither loaded nor among this kernel's modules",
-        remedy: "install a kernel with CONFIG_BLK_DEV_UBLK; Debian's linux-image packages have it as a module")
+        remedy: "install a kernel with CONFIG_BLK_DEV_UBLK; Debian's linux-image packages have it as a module"
+      )
     }
   }
 
@@ -96,13 +100,15 @@ extension Check {
     switch (failure, facts.disabled) {
     case (_, .some(let value)) where value > 0:
       return Check(
-        "io_uring", .failed, "kernel.io_uring_disabled is \(value)", remedy: "sysctl kernel.io_uring_disabled=0")
+        "io_uring", .failed, "kernel.io_uring_disabled is \(value)",
+        remedy: "sysctl kernel.io_uring_disabled=0")
     case (.permission, _):
       return Check(
         "io_uring", .failed, "forbidden: \(failure)",
         remedy: "a container's seccomp profile forbids it: run on the host, or allow io_uring_setup")
     default:
-      return Check("io_uring", .failed, "no ring can be made: \(failure)", remedy: "Linux 6.4 or later has it")
+      return Check(
+        "io_uring", .failed, "no ring can be made: \(failure)", remedy: "Linux 6.4 or later has it")
     }
   }
 
@@ -119,7 +125,9 @@ extension Check {
     let name = "RLIMIT_NOFILE"
     return limits.hard >= 4096
       ? Check(name, .ok, limits.text)
-      : Check(name, .note, "\(limits.text): few for images of many layers", remedy: "ulimit -n 65536, or LimitNOFILE=")
+      : Check(
+        name, .note, "\(limits.text): few for images of many layers",
+        remedy: "ulimit -n 65536, or LimitNOFILE=")
   }
 
   static func lockedMemory(_ limits: Limits, isRoot: Bool) -> Check {
@@ -128,7 +136,8 @@ extension Check {
     return limits.hard == .max
       ? Check(name, .ok, limits.text)
       : Check(
-        name, .note, "\(limits.text) bytes: a server cannot lock its memory, and may stall when memory is short",
+        name, .note,
+        "\(limits.text) bytes: a server cannot lock its memory, and may stall when memory is short",
         remedy: "run as root, or LimitMEMLOCK=infinity")
   }
 

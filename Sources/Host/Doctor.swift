@@ -70,7 +70,8 @@ public struct Diagnosis: Encodable, Sendable {
       .deviceManager(BlockDevice.hasDeviceManager),
     ]
     return Diagnosis(
-      ready: !checks.contains { $0.status == .failed }, kernel: kernel.release, checks: checks, features: features)
+      ready: !checks.contains { $0.status == .failed }, kernel: kernel.release, checks: checks,
+      features: features)
   }
 
   private static func controlCheck(_ features: inout [FeatureReport]) -> Check {
@@ -80,7 +81,8 @@ public struct Diagnosis: Encodable, Sendable {
       return .control(offered)
     } catch {
       let parts = error.description.split(separator: ": ", maxSplits: 1)
-      return Check("/dev/ublk-control", .failed, String(parts[0]), remedy: parts.count > 1 ? String(parts[1]) : nil)
+      return Check(
+        "/dev/ublk-control", .failed, String(parts[0]), remedy: parts.count > 1 ? String(parts[1]) : nil)
     }
   }
 
@@ -89,7 +91,8 @@ public struct Diagnosis: Encodable, Sendable {
       let has = offered.contains(row.feature)
       return FeatureReport(
         name: row.name, since: row.since, offered: has,
-        effect: has ? row.gives : row.without.isEmpty ? "nothing changes without it" : "without it: \(row.without)")
+        effect: has
+          ? row.gives : row.without.isEmpty ? "nothing changes without it" : "without it: \(row.without)")
     }
   }
 

@@ -18,6 +18,7 @@ public enum HostError: Error, CustomStringConvertible {
   /// Something else, said in full: what was wanted, what was found, what to do.
   case refused(String)
 
+  /// What was tried, on what, what was found, what to do.
   public var description: String {
     switch self {
     case .system(let what, let error): "\(what): \(error)"

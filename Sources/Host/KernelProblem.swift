@@ -31,11 +31,13 @@ public struct KernelProblem: Sendable {
       effect: "has no ublk driver", remedy: "use Linux 6.4 or later; 6.12 and 7.3 are tested"),
     KernelProblem(
       severity: .refuse, from: KernelVersion(6, 0), until: KernelVersion(6, 4),
-      effect: "has a ublk driver without the commands that warmblk sends (UBLK_F_CMD_IOCTL_ENCODE came with 6.4)",
+      effect:
+        "has a ublk driver without the commands that warmblk sends (UBLK_F_CMD_IOCTL_ENCODE came with 6.4)",
       remedy: "use Linux 6.4 or later; 6.12 and 7.3 are tested"),
     KernelProblem(
       severity: .refuse, from: KernelVersion(6, 18, 4), until: KernelVersion(6, 18, 6),
-      effect: "crashes in ADD_DEV (NULL dereference while it allocates queues): the command never returns, and no "
+      effect:
+        "crashes in ADD_DEV (NULL dereference while it allocates queues): the command never returns, and no "
         + "ublk command works any more until a reboot",
       remedy: "use 6.18.6 or later, or 6.18.3 or earlier"),
     KernelProblem(
@@ -48,7 +50,8 @@ public struct KernelProblem: Sendable {
       remedy: "nothing to do; later kernels notice at once"),
     KernelProblem(
       severity: .note, from: KernelVersion(6, 7), until: KernelVersion(6, 13),
-      effect: "may let readers wait up to 30 s for their error when a server is killed while all tags of a queue are "
+      effect:
+        "may let readers wait up to 30 s for their error when a server is killed while all tags of a queue are "
         + "in its hands",
       remedy: "nothing to do; a larger --depth makes it less likely"),
     KernelProblem(

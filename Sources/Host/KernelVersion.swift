@@ -42,7 +42,8 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
     guard let base = KernelVersion(parsing: release) else { return nil }
     let words = version.split(separator: " ")
     if base.patch == 0, let debian = words.firstIndex(of: "Debian"), debian + 1 < words.count,
-      let found = KernelVersion(parsing: words[debian + 1]), found.major == base.major, found.minor == base.minor
+      let found = KernelVersion(parsing: words[debian + 1]), found.major == base.major,
+      found.minor == base.minor
     {
       self = found
       return
@@ -55,7 +56,9 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
     var names = utsname()
     uname(&names)
     let release = text(&names.release)
-    let signature = (try? readFile("/proc/version_signature", limit: 4096)).map { String(decoding: $0, as: UTF8.self) }
+    let signature = (try? readFile("/proc/version_signature", limit: 4096)).map {
+      String(decoding: $0, as: UTF8.self)
+    }
     return (release, KernelVersion(release: release, version: text(&names.version), signature: signature))
   }
 
@@ -63,9 +66,11 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
     withUnsafeBytes(of: &field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
   }
 
+  /// By major, minor and patch.
   public static func < (left: KernelVersion, right: KernelVersion) -> Bool {
     (left.major, left.minor, left.patch) < (right.major, right.minor, right.patch)
   }
 
+  /// All three numbers, `6.12.95`.
   public var description: String { "\(major).\(minor).\(patch)" }
 }

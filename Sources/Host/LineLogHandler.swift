@@ -7,7 +7,9 @@ import Synchronization
 ///
 /// Under systemd a line begins with its priority (`<4>`), which journald understands; elsewhere with the time.
 public struct LineLogHandler: LogHandler {
+  /// Added to each message as `key=value`.
   public var metadata = Logger.Metadata()
+  /// Messages below it are dropped.
   public var logLevel: Logger.Level
   private let hasPriorities: Bool
 
@@ -17,6 +19,7 @@ public struct LineLogHandler: LogHandler {
     hasPriorities = getenv("JOURNAL_STREAM") != nil
   }
 
+  /// One of `metadata`.
   public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
     get { metadata[key] }
     set { metadata[key] = newValue }
@@ -27,13 +30,17 @@ public struct LineLogHandler: LogHandler {
     LoggingSystem.bootstrap { _ in LineLogHandler(level: level) }
   }
 
+  /// Writes a message.
   public func log(event: LogEvent) {
     var text = event.message.description
-    for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }).sorted(by: { $0.key < $1.key }) {
+    for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }).sorted(by: {
+      $0.key < $1.key
+    }) {
       text += " \(key)=\(value)"
     }
     LogOutput.write(
-      Self.line(text, level: event.level, time: hasPriorities ? nil : time(nil)), level: event.level, text: text)
+      Self.line(text, level: event.level, time: hasPriorities ? nil : time(nil)), level: event.level,
+      text: text)
   }
 
   /// A line without its newline: with the time (seconds since 1970), or with journald's priority when that is nil.
@@ -44,7 +51,8 @@ public struct LineLogHandler: LogHandler {
     gmtime_r(&time, &parts)
     func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
     let date = "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
-    return "\(date)T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z \(level.rawValue): \(flat)"
+    return
+      "\(date)T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z \(level.rawValue): \(flat)"
   }
 
   /// syslog(3)'s numbers.

@@ -18,7 +18,8 @@ public struct MountEntry: Equatable, Sendable {
   /// Parses a line; nil when it is not one.
   public init?(parsing line: Substring) {
     let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-    guard fields.count >= 10, let separator = fields.dropFirst(6).firstIndex(of: "-"), separator + 2 < fields.count
+    guard fields.count >= 10, let separator = fields.dropFirst(6).firstIndex(of: "-"),
+      separator + 2 < fields.count
     else { return nil }
     let device = fields[2].split(separator: ":")
     guard device.count == 2, let major = UInt32(device[0]), let minor = UInt32(device[1]) else { return nil }

@@ -9,11 +9,16 @@ public enum Preflight {
     if !allowingBadKernel, let version = kernel.version {
       for problem in KernelProblem.known(in: version) where problem.severity == .refuse {
         throw .refused(
-          "kernel \(kernel.release) \(problem.effect): \(problem.remedy), or use --allow-bad-kernel if you know better")
+          "kernel \(kernel.release) \(problem.effect): \(problem.remedy), or use --allow-bad-kernel if you know better"
+        )
       }
     }
     if !fileExists("/dev/ublk-control") {
-      let driver = Check.driver(.read(release: kernel.release))
+      let facts = DriverFacts.read(release: kernel.release)
+      if facts == .loaded {
+        throw .refused("/dev/ublk-control is not there although ublk_drv is loaded: is /dev that of a container?")
+      }
+      let driver = Check.driver(facts)
       throw .refused(
         "/dev/ublk-control is not there: ublk_drv is \(driver.found)\(driver.remedy.map { "; \($0)" } ?? "")")
     }

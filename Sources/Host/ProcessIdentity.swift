@@ -26,7 +26,9 @@ public struct ProcessIdentity: Codable, Equatable, Hashable, Sendable {
 
   /// What the kernel says of it now; nil when it has ended, also when its number belongs to another process.
   public var status: ProcessStatus? {
-    guard let status = ProcessStatus.read(pid), status.startTime == startTime, !status.hasEnded else { return nil }
+    guard let status = ProcessStatus.read(pid), status.startTime == startTime, !status.hasEnded else {
+      return nil
+    }
     return status
   }
 
@@ -76,10 +78,13 @@ public struct ProcessStatus: Equatable, Sendable {
 
   /// Parses a line of `/proc/PID/stat`; nil when it is not one. The name may hold blanks and parentheses.
   public init?(parsing line: String) {
-    guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close else { return nil }
+    guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close else {
+      return nil
+    }
     let fields = line[line.index(after: close)...].split(separator: " ")
     // Field 3 is the first behind the name, so field 22 is number 19 here.
-    guard fields.count > 19, let state = fields[0].first, fields[0].count == 1, let start = UInt64(fields[19]) else {
+    guard fields.count > 19, let state = fields[0].first, fields[0].count == 1, let start = UInt64(fields[19])
+    else {
       return nil
     }
     name = String(line[line.index(after: open)..<close])

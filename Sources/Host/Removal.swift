@@ -76,7 +76,9 @@ public struct Removal {
     guard options.isForced else {
       throw .refused("/dev/ublkb\(id) is in use: \(list). End that first, or use --force")
     }
-    note("forced while in use (\(list)): reads fail from now on, and the number is free when the last user has gone")
+    note(
+      "forced while in use (\(list)): reads fail from now on, and the number is free when the last user has gone"
+    )
   }
 
   /// Who uses the disk. One that merely has it open may be udev or a `blkid` that is about to close it: they get a
@@ -115,13 +117,16 @@ public struct Removal {
     }
     if case .timedOut = failure {
       // The disk waits for a request that its server does not answer: ending the server ends the wait.
-      return note("the disk did not stop within \(options.timeout) s, a request is not answered; ending its server")
+      return note(
+        "the disk did not stop within \(options.timeout) s, a request is not answered; ending its server")
     }
     if let failure, closed { throw .ublk(failure) }
     if failure != nil {
       let holders = DeviceHolders(disk)
       let users = holders.permanent(ignoring: []) + holders.processes()
-      let list = users.isEmpty ? "the kernel says so, no process of this machine shows it" : users.joined(separator: "; ")
+      let list =
+        users.isEmpty
+        ? "the kernel says so, no process of this machine shows it" : users.joined(separator: "; ")
       throw .refused("/dev/ublkb\(id) is in use: \(list). End that first, or use --force")
     }
   }
@@ -162,7 +167,9 @@ public struct Removal {
   }
 
   private static func waitChannel(_ pid: Int32) -> String {
-    guard let bytes = try? readFile("/proc/\(pid)/wchan", limit: 4096), bytes.count > 1 else { return "unknown where" }
+    guard let bytes = try? readFile("/proc/\(pid)/wchan", limit: 4096), bytes.count > 1 else {
+      return "unknown where"
+    }
     return String(decoding: bytes, as: UTF8.self)
   }
 }

@@ -7,13 +7,18 @@ import Posix
 public struct RunDirectory: Sendable {
   /// The directory, absolute.
   public let path: String
+  /// Milliseconds to wait for whoever else changes the files. They are held for one or two of them; whoever holds
+  /// them for seconds is stopped or stuck.
+  var patience = 5000
 
   /// A directory elsewhere, for tests.
   public init(path: String) { self.path = path }
 
   /// `WARMBLK_RUN`, or `/run/warmblk`.
   public static func standard() -> RunDirectory {
-    if let value = getenv("WARMBLK_RUN"), value.pointee != 0 { return RunDirectory(path: String(cString: value)) }
+    if let value = getenv("WARMBLK_RUN"), value.pointee != 0 {
+      return RunDirectory(path: String(cString: value))
+    }
     return RunDirectory(path: "/run/warmblk")
   }
 
@@ -85,10 +90,11 @@ public struct RunDirectory: Sendable {
     let directory = try HostError.describing("open \(path)") { () throws(Errno) in
       try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
     }
-    // Held for a file or two; whoever holds it for seconds is stopped or stuck.
-    let deadline = Deadline(milliseconds: 5000)
+    let deadline = Deadline(milliseconds: patience)
     guard deadline.wait(interval: 1, until: { flock(directory.rawValue, LOCK_EX | LOCK_NB) == 0 }) else {
-      throw .refused("\(path) has been locked by another warmblk for 5 s; is one stopped? See `fuser -v \(path)`")
+      throw .refused(
+        "\(path) has been locked by another warmblk for \(patience) ms; is one stopped? See `fuser -v \(path)`"
+      )
     }
     try body()
   }

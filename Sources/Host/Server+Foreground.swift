@@ -9,7 +9,7 @@ public enum ForegroundServer {
   public static func run(_ options: ServerOptions, started: (UInt32) -> Void) throws(HostError) {
     let log = Logger(label: "warmblk")
     let signals = try SignalQueue()
-    let notifier = try ServiceNotifier.connect()
+    let notifier = connectNotifier(log)
     let result = options.config.resultFile.map { ResultFile(path: $0) }
     var isReady = false
     do throws(HostError) {
@@ -27,5 +27,15 @@ public enum ForegroundServer {
       throw error
     }
     notifier?.stopping()
+  }
+
+  /// A supervisor that cannot be told is not a reason to have no disk.
+  private static func connectNotifier(_ log: Logger) -> ServiceNotifier? {
+    do throws(HostError) {
+      return try ServiceNotifier.connect()
+    } catch {
+      log.warning("readiness is not announced: \(error)")
+      return nil
+    }
   }
 }

@@ -38,7 +38,9 @@ struct Server {
   /// Opens the image, makes the device and serves it until a signal or the kernel ends it. `report` gets what
   /// happens on the way; if it throws, nobody wants the device any more. Whatever is thrown, nothing is left behind
   /// but what a kernel that does not answer holds on to.
-  func run(_ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void) throws(HostError) {
+  func run(_ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void)
+    throws(HostError)
+  {
     ServerProcess.prepare(log)
     try directory.make()
     let image = try openImage()
@@ -52,7 +54,9 @@ struct Server {
       try? stop(device)
       throw error
     }
-    log.info("serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)")
+    log.info(
+      "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
+    )
     waitForEnd(device, signals)
     signals.release()
     try stop(device)
@@ -101,7 +105,8 @@ struct Server {
     _ image: Image, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, isZeroCopy: Bool
   ) -> DeviceState {
     DeviceState(
-      id: id, phase: phase, server: identity, config: options.config.path ?? "", layers: image.layers.map(\.blob.path),
+      id: id, phase: phase, server: identity, config: options.config.path ?? "",
+      layers: image.layers.map(\.blob.path),
       size: image.virtualSize, queues: queues, depth: options.device.depth, isZeroCopy: isZeroCopy,
       created: Int64(time(nil)))
   }

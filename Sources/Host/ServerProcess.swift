@@ -28,7 +28,8 @@ enum ServerProcess {
     guard clinux_get_limit(CLINUX_RLIMIT_NOFILE, &soft, &hard) == 0, soft < descriptorsWanted else { return }
     if clinux_set_limit(CLINUX_RLIMIT_NOFILE, descriptorsWanted, max(hard, descriptorsWanted)) == 0 { return }
     if clinux_set_limit(CLINUX_RLIMIT_NOFILE, hard, hard) == 0, hard >= 1024 { return }
-    log.warning("the limit of open files stays at \(max(soft, hard)): \(Errno.last); raise it with `ulimit -n`")
+    log.warning(
+      "the limit of open files stays at \(max(soft, hard)): \(Errno.last); raise it with `ulimit -n`")
   }
 
   /// A killed server is a disk that fails under its users: there is always something better to kill.
@@ -45,7 +46,8 @@ enum ServerProcess {
   private static func lockMemory(_ log: Logger) {
     if mlockall(CLINUX_MCL_EVERYTHING_ON_FAULT) != 0 {
       log.warning(
-        "mlockall: \(Errno.last): never put swap on this disk; run as root, or raise the limit with `ulimit -l unlimited`")
+        "mlockall: \(Errno.last): never put swap on this disk; run as root, or raise the limit with `ulimit -l unlimited`"
+      )
     }
   }
 

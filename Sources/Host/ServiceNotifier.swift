@@ -13,7 +13,8 @@ public struct ServiceNotifier: ~Copyable {
   ) throws(HostError) -> ServiceNotifier? {
     guard let path = environment, !path.isEmpty else { return nil }
     guard let address = address(path) else {
-      throw .refused("NOTIFY_SOCKET is \(path): neither an absolute path nor an abstract name (@…) of at most 107 bytes")
+      throw .refused(
+        "NOTIFY_SOCKET is \(path): neither an absolute path nor an abstract name (@…) of at most 107 bytes")
     }
     let raw = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     if raw < 0 { throw .system(what: "make a socket for NOTIFY_SOCKET", .last) }

@@ -16,7 +16,9 @@ struct Del: ParsableCommand {
       a mounted file system stays mounted and fails too until it is unmounted.
       """)
 
-  @Option(name: [.customShort("n"), .customLong("id")], help: ArgumentHelp("The number N of /dev/ublkbN.", valueName: "n"))
+  @Option(
+    name: [.customShort("n"), .customLong("id")],
+    help: ArgumentHelp("The number N of /dev/ublkbN.", valueName: "n"))
   var id: UInt32?
 
   @Flag(help: "All devices that warmblk made.")
@@ -35,7 +37,9 @@ struct Del: ParsableCommand {
 
   func validate() throws {
     if (id == nil) == !all { throw ValidationError("Name one device with -n, or use --all.") }
-    if all, foreign { throw ValidationError("--foreign needs -n: other programs' devices are deleted one by one.") }
+    if all, foreign {
+      throw ValidationError("--foreign needs -n: other programs' devices are deleted one by one.")
+    }
     if timeout < 1 || timeout > 3600 { throw ValidationError("--timeout \(timeout): 1 to 3600 seconds.") }
   }
 

@@ -5,10 +5,12 @@ import Image
 
 /// What `add` and `serve` make a device of.
 struct DeviceArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("The image: an overlaybd configuration, config.v1.json.", valueName: "image.json"))
+  @Option(
+    help: ArgumentHelp("The image: an overlaybd configuration, config.v1.json.", valueName: "image.json"))
   var config: String
 
-  @Option(help: ArgumentHelp("The number N of /dev/ublkbN. Default: the lowest that is free.", valueName: "n"))
+  @Option(
+    help: ArgumentHelp("The number N of /dev/ublkbN. Default: the lowest that is free.", valueName: "n"))
   var id: UInt32?
 
   @Option(
@@ -19,7 +21,9 @@ struct DeviceArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Requests that a queue may have in flight, 1 to 4096.", valueName: "d"))
   var depth = 128
 
-  @Flag(help: "A disk without writes. Every image is served that way so far: one with a writable layer is refused.")
+  @Flag(
+    help:
+      "A disk without writes. Every image is served that way so far: one with a writable layer is refused.")
   var readOnly = false
 
   @Flag(help: "Also on kernels whose ublk driver is known to crash (see `warmblk doctor`).")

@@ -41,7 +41,8 @@ struct List: ParsableCommand {
     func text<T>(_ value: T?) -> String { value.map { "\($0)" } ?? "-" }
     return [
       "\(device.id)", device.device, device.size.map(formatBytes) ?? "-", device.state.rawValue,
-      text(device.layers?.count), device.queues.map { "\($0)x\(device.depth ?? 0)" } ?? "-", text(device.data),
+      text(device.layers?.count), device.queues.map { "\($0)x\(device.depth ?? 0)" } ?? "-",
+      text(device.data),
       text(device.pid), text(device.requests), text(device.errors), text(device.image),
     ]
   }
