@@ -50,7 +50,8 @@ share_directory() {
   local tag=$1 dir=$2 cache=$3 work=$4 server words
   server=$(find_virtiofsd)
   case $server in
-    */libexec/*) words=(--shared-dir "$dir" --cache "$cache" --sandbox chroot) ;;
+    # The guest's overlay does not go into directories that are announced as mounts.
+    */libexec/*) words=(--shared-dir "$dir" --cache "${cache/none/never}" --sandbox chroot --no-announce-submounts) ;;
     *) words=(-o "source=$dir" -o "cache=$cache" -o sandbox=chroot) ;;
   esac
   "$server" --socket-path="$work/$tag.socket" "${words[@]}" </dev/null >"$work/$tag.log" 2>&1 &

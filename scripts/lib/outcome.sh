@@ -40,7 +40,7 @@ show_end() {
 report() {
   local status
   [[ -z $verbose ]] || show_verbose
-  if [[ -s $control/status ]]; then
+  if [[ -s $control/status && -s $control/began ]]; then
     status=$(cat "$control/status")
     if ! show_warnings && [[ -n $fail_on_warnings && $status == 0 ]]; then status=70; fi
     exit "$status"
