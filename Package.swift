@@ -43,23 +43,27 @@ let package = Package(
     // From an image's configuration to extents, and from extents to a device.
     .target(
       name: "BlobStore",
-      dependencies: ["Posix", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      name: "Image", dependencies: ["BlobStore", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
-      name: "Device", dependencies: ["Image", "Ublk", "Ring", "LSMT", "ZFile", "Posix"],
+      name: "Device", dependencies: ["Image", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Host",
-      dependencies: ["Device", "Image", "Ublk", "Posix", .product(name: "Logging", package: "swift-log")],
+      dependencies: [
+        "Device", "Image", "BlobStore", "Ublk", "Ring", "Posix", "CLinux",
+        .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: settings),
     .executableTarget(
       name: "warmblk",
       dependencies: [
         "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "BlobStore", "Posix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
 
@@ -77,7 +81,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Posix"], swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
