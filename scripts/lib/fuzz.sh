@@ -64,6 +64,8 @@ build_fuzz_modules() {
     [[ -n $changed || -n $(find "${sources[@]}" CShims scripts/lib/fuzz.sh -newer "$fuzz_build/$name.o" 2>&1) ]] || continue
     changed=1
     note "fuzz: building $name"
+    # The compiler leaves an object alone whose code it would write again, even if other instrumentation is wanted.
+    rm -f "$fuzz_build/$name.o"
     fuzz_compile -module-name "$name" -emit-module -emit-module-path "$fuzz_build/$name.swiftmodule" \
       -c "${sources[@]}" -o "$fuzz_build/$name.o" || return
   done
