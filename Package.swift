@@ -65,7 +65,9 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings,
+      // Symbols double the file, and every start maps it.
+      linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
       name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs"], path: "Sources/Bench",

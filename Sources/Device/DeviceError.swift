@@ -12,6 +12,7 @@ public enum DeviceError: Error, CustomStringConvertible {
   /// An option is out of range.
   case invalidOption(String)
 
+  /// What was tried, on what, what came of it, and what to do.
   public var description: String {
     switch self {
     case .ublk(let error): error.description
@@ -22,7 +23,8 @@ public enum DeviceError: Error, CustomStringConvertible {
   }
 
   /// Calls `body` and says what was tried if it fails.
-  static func describing<R: ~Copyable>(_ what: @autoclosure () -> String, _ body: () throws(Errno) -> R) throws(DeviceError)
+  static func describing<R: ~Copyable>(_ what: @autoclosure () -> String, _ body: () throws(Errno) -> R)
+    throws(DeviceError)
     -> R
   {
     do { return try body() } catch { throw .system(what: what(), error) }

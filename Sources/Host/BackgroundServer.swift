@@ -46,21 +46,23 @@ public struct BackgroundServer {
     close(writing)
     if child < 0 { throw .system(what: "start the server's process", .last) }
     let deadline = Deadline(milliseconds: timeout * 1000)
-    var claimed: UInt32?
+    // While it is not reaped its number is nobody else's, so its start time can be asked for now.
+    let server = ProcessStatus.read(child).map { ProcessIdentity(pid: child, startTime: $0.startTime) }
     var failure: String?
     var lines = LineReader(reading.rawValue)
     while let line = lines.next(deadline) {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id
-      case .claimed(let id): claimed = id
       case .warning(let text): warn(text)
       case .failed(let text): failure = text
       case nil: warn(line)
       }
     }
     let status = end(child, graceMilliseconds: failure == nil ? 0 : 5000)
-    let reason = failure ?? explain(status, child, claimed, timedOut: deadline.hasPassed)
-    let leftover = cleanUp(child, claimed)
+    // The state file tells of a device as soon as the driver has made it, whatever the server could still say.
+    let left = server.flatMap { options.directory.state(of: $0) }
+    let reason = failure ?? explain(status, child, left?.id, timedOut: deadline.hasPassed)
+    let leftover = cleanUp(child, left)
     throw .refused(leftover.map { "\(reason); \($0)" } ?? reason)
   }
 
@@ -75,8 +77,8 @@ public struct BackgroundServer {
     return Deadline(milliseconds: 5000).wait(interval: 1, until: reap) ? status : nil
   }
 
-  private func explain(_ status: Int32?, _ child: pid_t, _ claimed: UInt32?, timedOut: Bool) -> String {
-    let log = claimed.map { options.directory.logPath($0) } ?? options.directory.earlyLogPath(child)
+  private func explain(_ status: Int32?, _ child: pid_t, _ id: UInt32?, timedOut: Bool) -> String {
+    let log = id.map { options.directory.logPath($0) } ?? options.directory.earlyLogPath(child)
     let words = (try? readFile(log, limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) } ?? ""
     let last = words.split(separator: "\n").last.map { "; its last message: \($0)" } ?? ""
     if timedOut { return "the device was not ready within \(timeout) s; --timeout allows more\(last)" }
@@ -88,20 +90,17 @@ public struct BackgroundServer {
   }
 
   /// Removes what a server that could not clean up has left; what could not be removed, as a sentence.
-  private func cleanUp(_ child: pid_t, _ claimed: UInt32?) -> String? {
+  private func cleanUp(_ child: pid_t, _ left: DeviceState?) -> String? {
     let directory = options.directory
     _ = unlink(directory.earlyLogPath(child))
-    guard let id = claimed else { return nil }
-    // A server that failed in good order has removed its state, and the number may be somebody else's by now.
-    guard let state = try? directory.state(id), state.server.pid == child, !state.server.isAlive else {
-      return nil
-    }
+    guard let left else { return nil }
+    if left.server.isAlive { return "device \(left.id) is left behind with it: see `warmblk list`" }
     do throws(UblkError) {
-      try Control(timeout: 5).delete(id)
+      try Control(timeout: 5).delete(left.id)
     } catch {
-      if error.errno != .noDevice { return "device \(id) is left behind: \(error)" }
+      if error.errno != .noDevice { return "device \(left.id) is left behind: \(error)" }
     }
-    try? directory.remove(id, server: state.server)
+    try? directory.remove(left.id, server: left.server)
     return nil
   }
 }

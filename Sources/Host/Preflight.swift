@@ -16,7 +16,8 @@ public enum Preflight {
     if !fileExists("/dev/ublk-control") {
       let facts = DriverFacts.read(release: kernel.release)
       if facts == .loaded {
-        throw .refused("/dev/ublk-control is not there although ublk_drv is loaded: is /dev that of a container?")
+        throw .refused(
+          "/dev/ublk-control is not there although ublk_drv is loaded: is /dev that of a container?")
       }
       let driver = Check.driver(facts)
       throw .refused(

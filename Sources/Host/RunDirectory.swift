@@ -62,6 +62,12 @@ public struct RunDirectory: Sendable {
     return try DeviceState.parse(bytes, id: id, name: statePath(id))
   }
 
+  /// The device that `server` serves or was making.
+  func state(of server: ProcessIdentity) -> DeviceState? {
+    let states = ((try? ids()) ?? []).lazy.compactMap { id in try? self.state(id) }
+    return states.first { $0.server == server }
+  }
+
   /// Replaces the state file of its device in one step.
   public func write(_ state: DeviceState) throws(HostError) {
     let bytes = try state.encoded()

@@ -45,7 +45,7 @@ struct Server {
     try directory.make()
     let image = try openImage()
     ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path], log)
-    let device = try start(image, report)
+    let device = try start(image)
     do throws(HostError) {
       try waitUntilUsable(device)
       try directory.write(state(image, device.id, device.queueCount, .serving, isZeroCopy: device.isZeroCopy))
@@ -72,9 +72,7 @@ struct Server {
     }
   }
 
-  private func start(
-    _ image: Image, _ report: (StartMessage) throws(HostError) -> Void
-  ) throws(HostError) -> Device {
+  private func start(_ image: Image) throws(HostError) -> Device {
     var claimed: UInt32?
     var failure: HostError?
     do throws(DeviceError) {
@@ -82,7 +80,6 @@ struct Server {
         claimed = id
         do throws(HostError) {
           try claim(state(image, id, queues, .starting, isZeroCopy: false))
-          try report(.claimed(id))
         } catch {
           failure = error
           throw .canceled

@@ -2,8 +2,6 @@
 enum StartMessage: Equatable {
   /// Something to know, not an obstacle.
   case warning(String)
-  /// The driver gave it this number: whoever ends the server from here on has to delete the device.
-  case claimed(UInt32)
   /// The device can be used.
   case ready(UInt32)
   /// It cannot; the server has cleaned up and ends.
@@ -13,7 +11,6 @@ enum StartMessage: Equatable {
   var line: String {
     switch self {
     case .warning(let text): "warning \(Self.flat(text))\n"
-    case .claimed(let id): "claimed \(id)\n"
     case .ready(let id): "ready \(id)\n"
     case .failed(let text): "failed \(Self.flat(text))\n"
     }
@@ -26,9 +23,6 @@ enum StartMessage: Equatable {
     switch line[..<blank] {
     case "warning": self = .warning(text)
     case "failed": self = .failed(text)
-    case "claimed":
-      guard let id = UInt32(text) else { return nil }
-      self = .claimed(id)
     case "ready":
       guard let id = UInt32(text) else { return nil }
       self = .ready(id)

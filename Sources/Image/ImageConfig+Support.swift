@@ -17,7 +17,8 @@ extension ImageConfig {
     if accelerationLayer, let last = lowers.last {
       throw .unsupported(
         name: name, field: "accelerationLayer",
-        advice: "the last lower (lowers[\(lowers.count - 1)], \(last.dir ?? last.file ?? last.digest ?? "unnamed")) holds "
+        advice:
+          "the last lower (lowers[\(lowers.count - 1)], \(last.dir ?? last.file ?? last.digest ?? "unnamed")) holds "
           + "a trace and traces are not replayed; remove both to serve the same device without prefetch")
     }
     for (number, lower) in lowers.enumerated() {

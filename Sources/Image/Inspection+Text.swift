@@ -2,14 +2,17 @@ extension Inspection: CustomStringConvertible {
   /// For people: a line per fact, the layers of an image indented below it, findings at the end.
   public var description: String {
     let findings = findings.map { "finding: \($0.message)" }
-    let verdict = isVerified ? ["verified: \(self.findings.isEmpty ? "all of it is as it should be" : "see the findings")"] : []
+    let verdict =
+      isVerified ? ["verified: \(self.findings.isEmpty ? "all of it is as it should be" : "see the findings")"] : []
     return (facts + notes.map { "note: \($0)" } + findings + verdict).joined(separator: "\n")
   }
 
   /// What it is, without notes and findings.
   private var facts: [String] {
     var lines = ["\(path): \(kind.rawValue), \(size(fileSize))"]
-    if let tar { lines.append("  tar: the content begins at byte \(tar.payloadOffset) and has \(size(tar.payloadSize))") }
+    if let tar {
+      lines.append("  tar: the content begins at byte \(tar.payloadOffset) and has \(size(tar.payloadSize))")
+    }
     if let compression { lines += text(compression) }
     // The header of a committed layer only repeats its trailer.
     if let header, trailer == nil || kind == .sealedLayer { lines += text(header, "header") }

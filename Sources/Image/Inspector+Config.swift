@@ -92,7 +92,8 @@ private struct TopLevelKeys: Decodable {
   }
 
   static let ofService: Set<String> = [
-    "registryFsVersion", "ioEngine", "enableThread", "workpoolSize", "enableAudit", "auditPath", "logConfig", "logLevel",
+    "registryFsVersion", "ioEngine", "enableThread", "workpoolSize", "enableAudit", "auditPath", "logConfig",
+    "logLevel",
     "logPath", "cacheConfig", "cacheType", "registryCacheDir", "registryCacheSizeGB", "gzipCacheConfig",
     "credentialConfig", "credentialFilePath", "download", "p2pConfig", "exporterConfig", "prefetchConfig", "certConfig",
     "userAgent", "serviceConfig",

@@ -76,7 +76,8 @@ extension Inspector {
       result.index = index
       result.notes.append("\(log.entries.count) entries in the order of writing")
       if log.tornBytes > 0 {
-        result.notes.append("the last \(log.tornBytes) bytes are half an entry that a crash left; they count for nothing")
+        result.notes.append(
+          "the last \(log.tornBytes) bytes are half an entry that a crash left; they count for nothing")
       }
     } catch {
       throw .layer(path: path, error)

@@ -57,7 +57,8 @@ public struct Inspector {
   private mutating func inspectTrace(_ blob: LocalBlob) throws(ImageError) {
     result.kind = .trace
     guard blob.payloadSize <= UInt64(Self.traceLimit) else {
-      throw .refused("\(blob.path): a trace of \(blob.payloadSize) bytes; the largest that is read has \(Self.traceLimit)")
+      throw .refused(
+        "\(blob.path): a trace of \(blob.payloadSize) bytes; the largest that is read has \(Self.traceLimit)")
     }
     let bytes = try blob.bytes(at: 0, count: Int(blob.payloadSize))
     do throws(TraceError) {

@@ -79,8 +79,7 @@ extension LayerRecord {
 
 extension RawSpan {
   /// The little-endian integer at `offset`, which must lie within the span.
-  func littleEndian<Value: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as type: Value.Type) -> Value
-  {
+  func littleEndian<Value: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as type: Value.Type) -> Value {
     precondition(offset >= 0 && offset <= byteCount - MemoryLayout<Value>.size)
     return Value(littleEndian: unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: type))
   }

@@ -12,19 +12,33 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable {
   /// The calling thread's `errno`. Read it before anything else can change it.
   public static var last: Errno { Errno(rawValue: Glibc.errno) }
 
+  /// `EINVAL`
   public static let invalidArgument = Errno(rawValue: EINVAL)
+  /// `EIO`
   public static let ioError = Errno(rawValue: EIO)
+  /// `ENOENT`
   public static let noEntry = Errno(rawValue: ENOENT)
+  /// `EEXIST`
   public static let exists = Errno(rawValue: EEXIST)
+  /// `EBUSY`
   public static let busy = Errno(rawValue: EBUSY)
+  /// `EINTR`
   public static let interrupted = Errno(rawValue: EINTR)
+  /// `EAGAIN`
   public static let again = Errno(rawValue: EAGAIN)
+  /// `EPERM`
   public static let permission = Errno(rawValue: EPERM)
+  /// `EACCES`
   public static let access = Errno(rawValue: EACCES)
+  /// `EOPNOTSUPP`
   public static let notSupported = Errno(rawValue: EOPNOTSUPP)
+  /// `ENODEV`
   public static let noDevice = Errno(rawValue: ENODEV)
+  /// `ETIMEDOUT`
   public static let timedOut = Errno(rawValue: ETIMEDOUT)
+  /// `ETIME`
   public static let timeExpired = Errno(rawValue: ETIME)
+  /// `ECANCELED`
   public static let canceled = Errno(rawValue: ECANCELED)
 }
 

@@ -98,7 +98,9 @@ public struct Ring: ~Copyable {
 
 /// How a ring is set up: `IORING_SETUP_*`.
 public struct SetupFlags: OptionSet, Sendable {
+  /// The kernel's bits.
   public let rawValue: UInt32
+  /// A set of the kernel's bits.
   @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// `IORING_SETUP_CQSIZE`
@@ -119,7 +121,9 @@ public struct SetupFlags: OptionSet, Sendable {
 
 /// How an entry is treated: `IOSQE_*`.
 public struct EntryFlags: OptionSet, Sendable {
+  /// The kernel's bits.
   public let rawValue: UInt8
+  /// A set of the kernel's bits.
   @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
 
   /// `IOSQE_FIXED_FILE`: the file is a slot of the ring's table.
@@ -137,6 +141,7 @@ public struct Completion: Sendable, BitwiseCopyable {
   /// Bytes or another non-negative result, or a negative error number.
   public let result: Int32
 
+  /// A completion from its parts.
   @inlinable public init(userData: UInt64, result: Int32) {
     self.userData = userData
     self.result = result

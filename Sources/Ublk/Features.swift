@@ -1,6 +1,8 @@
 /// What a ublk driver offers, or what a device was granted: `UBLK_F_*`.
 public struct Features: OptionSet, Hashable, Sendable {
+  /// The kernel's bits.
   public let rawValue: UInt64
+  /// A set of the kernel's bits.
   @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// `UBLK_F_SUPPORT_ZERO_COPY` (6.15)

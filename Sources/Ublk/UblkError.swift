@@ -22,6 +22,7 @@ public enum UblkError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// What was tried, on what, what came of it, and what to do.
   public var description: String {
     switch self {
     case .noControl(.noEntry):

@@ -3,6 +3,7 @@ import Host
 
 struct Add: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "add",
     abstract: "Make a block device of an image.",
     discussion: """
       Starts a server in the background and returns when the device can be used. Standard output is its path and

@@ -3,6 +3,7 @@ import Host
 
 struct Del: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "del",
     abstract: "Take a device away.",
     discussion: """
       Returns when the disk, its server and its state files are gone. A device that is mounted, swap, part of another

@@ -3,6 +3,7 @@ import Host
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "doctor",
     abstract: "Say whether this machine can have devices, and what to do if not.",
     discussion: """
       Looks at the kernel and its known defects, the driver, io_uring, limits and udev. Makes no device and loads no

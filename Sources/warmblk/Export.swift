@@ -4,6 +4,7 @@ import Image
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "export",
     abstract: "Write what an image's disk holds to a raw file.",
     discussion: """
       The file is sparse: what is zero takes no space. No driver is needed, so this works on any machine, and

@@ -5,6 +5,7 @@ import ZFile
 
 struct Import: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "import",
     abstract: "Make a layer and an image of a raw disk image.",
     discussion: """
       Writes DIR/overlaybd.commit, a sealed layer, and DIR/image.json, an image with that layer on top. Zeroes are not

@@ -4,6 +4,7 @@ import Image
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "inspect",
     abstract: "Say what files are, and what is wrong with them.",
     discussion: """
       Configurations, layers (raw, compressed, wrapped in tar), writable layers and traces: header fields, sizes,

@@ -3,6 +3,7 @@ import Host
 
 struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "list",
     abstract: "Show the devices and what they have done.",
     discussion: """
       One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so

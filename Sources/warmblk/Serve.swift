@@ -4,6 +4,7 @@ import Host
 
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "serve",
     abstract: "Make a block device of an image and serve it in the foreground.",
     discussion: """
       The same as `add`, for a supervisor or for looking at it work. Prints the device's path when it can be used,

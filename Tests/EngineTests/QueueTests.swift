@@ -133,7 +133,9 @@ struct QueueTests {
       for ticket in outcome.transport.tickets {
         if !ticket.request.isRead {
           #expect(ticket.result == -EOPNOTSUPP)
-        } else if outside.contains(where: { $0.startSector == ticket.request.startSector && $0.sectors == ticket.request.sectors }) {
+        } else if outside.contains(where: {
+          $0.startSector == ticket.request.startSector && $0.sectors == ticket.request.sectors
+        }) {
           #expect(ticket.result == -EIO)
         } else {
           #expect(ticket.result == Int32(ticket.request.sectors) * 512)

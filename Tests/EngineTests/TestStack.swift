@@ -41,7 +41,9 @@ final class TestStack {
         let content = isZeroed ? [UInt8](repeating: 0, count: length * 512) : Self.content(&random, length)
         if !isZeroed { blob += content }
         model.withUnsafeMutableBytes { model in
-          content.withUnsafeBytes { model.baseAddress!.advanced(by: sector * 512).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+          content.withUnsafeBytes {
+            model.baseAddress!.advanced(by: sector * 512).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+          }
         }
         sector += length + (random.chance(3) ? Int.random(in: 1..<100, using: &random) : 0)
       }
@@ -79,7 +81,8 @@ final class TestStack {
         let pattern = random.next()
         for word in 0..<64 {
           let value = isNoise ? random.next() : pattern
-          UnsafeMutableRawPointer(buffer.baseAddress!).storeBytes(of: value, toByteOffset: start + word * 8, as: UInt64.self)
+          UnsafeMutableRawPointer(buffer.baseAddress!).storeBytes(
+            of: value, toByteOffset: start + word * 8, as: UInt64.self)
         }
       }
       count = sectors * 512

@@ -24,11 +24,11 @@ struct MessageTests {
 
   @Test("A starting server's lines survive the pipe, also texts of several lines")
   func startMessages() {
-    for message in [StartMessage.warning("a b"), .claimed(3), .ready(1_048_575), .failed("why: x")] {
+    for message in [StartMessage.warning("a b"), .ready(3), .ready(1_048_575), .failed("why: x")] {
       #expect(StartMessage(parsing: String(message.line.dropLast())) == message)
     }
     #expect(StartMessage.failed("one\ntwo").line == "failed one two\n")
-    for line in ["", "ready", "ready x", "ready -1", "claimed 99999999999", "Fatal error: boo"] {
+    for line in ["", "ready", "ready x", "ready -1", "ready 99999999999", "Fatal error: boo"] {
       #expect(StartMessage(parsing: line) == nil, "\(line)")
     }
   }

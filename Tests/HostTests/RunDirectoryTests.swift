@@ -40,6 +40,9 @@ struct RunDirectoryTests {
       }
       #expect(try directory.ids() == [0, 2, 10])
       #expect(try directory.state(2) == state(2))
+      try directory.write(state(5, startTime: 77))
+      #expect(directory.state(of: ProcessIdentity(pid: 99, startTime: 77))?.id == 5)
+      #expect(directory.state(of: ProcessIdentity(pid: 98, startTime: 77)) == nil)
     }
   }
 

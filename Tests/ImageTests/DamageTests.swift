@@ -126,7 +126,9 @@ struct DamageTests {
     }
   }
 
-  @Test("a file that is no layer says what it is", arguments: ["README.md", "lsmt/l0.data", "lsmt/l0.index", "trace/t1.trace"])
+  @Test(
+    "a file that is no layer says what it is",
+    arguments: ["README.md", "lsmt/l0.data", "lsmt/l0.index", "trace/t1.trace"])
   func notALayer(name: String) throws {
     let path = Fixtures.path(name)
     let error = #expect(throws: ImageError.self) {

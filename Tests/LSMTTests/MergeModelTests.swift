@@ -77,8 +77,7 @@ private struct Stack {
   var model: Model
   var virtualSize: UInt64
 
-  init(layers count: Int, islands: [UInt64], islandSize: UInt64, longest: UInt64, using random: inout Random)
-  {
+  init(layers count: Int, islands: [UInt64], islandSize: UInt64, longest: UInt64, using random: inout Random) {
     model = Model(islands: islands, islandSize: islandSize)
     virtualSize = (islands.last! + islandSize) * 512
     for layer in 0..<count {

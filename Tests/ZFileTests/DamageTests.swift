@@ -214,8 +214,7 @@ struct DamageTests {
   @Test("a jump table's entries are checked one by one, and their sum")
   func absurdTables() throws {
     let lengths: [UInt32] = [100, 200, 300]
-    func build(_ entries: [UInt32], end: UInt64, digest: UInt32? = nil, checksums: Bool = true) -> ZFileError?
-    {
+    func build(_ entries: [UInt32], end: UInt64, digest: UInt32? = nil, checksums: Bool = true) -> ZFileError? {
       let record = ZFileRecord(
         flags: digest == nil ? [.data, .sealed] : [.data, .sealed, .digest], indexOffset: end, indexCount: 3,
         originalSize: 3 * 4096 - 5, indexChecksum: digest ?? 0, blockSize: 4096, compression: .lz4,

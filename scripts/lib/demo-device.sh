@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The part of scripts/demo that needs a kernel with ublk: demo-device.sh WARMBLK CONFIG TREE
-# Adds the image as a device, mounts it, compares every file with TREE, shows what there is to see, and deletes it.
-# On every way out nothing is left behind.
+# The part of scripts/demo that needs a kernel with ublk: demo-device.sh WARMBLK CONFIG LIST
+# Adds the image as a device, mounts it, compares every file with LIST (what lib/tree-list made of its source), shows
+# what there is to see, and deletes it. On every way out nothing is left behind.
 set -euo pipefail
-warmblk=$1 config=$2 tree=$3 device="" mount_point=""
+warmblk=$1 config=$2 list=$3 lib=${0%/*} device="" mount_point=""
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
@@ -29,15 +29,14 @@ echo "$device"
 
 mount_point=$(mktemp -d)
 told mount -o ro "$device" "$mount_point"
-told lsblk -o NAME,SIZE,RO,FSTYPE,LABEL,MOUNTPOINTS "$device"
+told lsblk "$device"
 
-printf '\n$ diff -r %s %s\n' "$tree" "$mount_point"
-diff -r --no-dereference --exclude=lost+found "$tree" "$mount_point" || {
+printf '\n$ sha256sum every file, and compare with its source\n'
+"$lib/tree-list" "$mount_point" | diff "$list" - || {
   echo "demo: the device does not show what its source holds: the differences are above." >&2
   exit 1
 }
-find "$mount_point" -type f -printf '%s\n' |
-  awk '{ bytes += $1 } END { printf "%d files, %.1f MiB: every one is the same as its source\n", NR, bytes / 1048576 }'
+echo "$(wc -l <"$list") files and $(du -sh --apparent-size "$mount_point" | cut -f1): every one is the same as its source, and there is no other"
 
 told "$warmblk" list
 told umount "$mount_point"

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # Makes the image that scripts/demo shows: an ext4 file system of this machine's own files in three states, each of
-# which is a layer. Needs say.sh; warmblk is the program, demo the directory that all of it is in.
-# shellcheck disable=SC2154 # warmblk and demo are set by the script
+# which is a layer. Needs say.sh; warmblk is the program, demo the directory that all of it is in, lib
+# this directory.
+# shellcheck disable=SC2154 # warmblk, demo and lib are set by the script
 
 demo_size_mib=256
 
-# make_demo_image: leaves demo/image.json's directory in demo/current: three layers, and the tree that they must show.
+# make_demo_image: leaves three layers in demo/1, demo/2 and demo/3, of which the last one's image.json names all, and
+# demo/source.sha256, the list of what they must show.
 make_demo_image() {
   local stamp
   stamp=$(cat "$warmblk" "${BASH_SOURCE[0]}" | sha256sum)
@@ -22,7 +24,8 @@ make_demo_image() {
   add_layer 2 lz4 --parent "$demo/1/image.json"
   change_state 4 5 'demo/third'
   add_layer 3 zstd --parent "$demo/2/image.json"
-  rm -f "$demo/state.ext4" "$demo"/files.*
+  "$lib/tree-list" "$demo/tree" >"$demo/source.sha256"
+  rm -rf "$demo/tree" "$demo/state.ext4" "$demo"/files.* "$demo"/*.log
   echo "$stamp" >"$demo/stamp"
 }
 

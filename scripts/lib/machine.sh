@@ -2,27 +2,38 @@
 # The parts of a running virtual machine: its initial RAM disk, the host's files, and QEMU. Needs say.sh and
 # kernels.sh. All of it lives in one directory that is gone afterwards.
 
-# make_initrd KERNEL_DIR WORK INIT: WORK/initrd, with INIT as its process 1 and the modules that it needs to see
-# the host's files, in loading order. Not compressed: unpacking in the guest takes longer than making it here.
+# make_initrd KERNEL_DIR WORK INIT MODULE...: WORK/initrd, with INIT as its process 1, the modules that it needs to
+# see the host's files, and MODULEs, in loading order. Not compressed: unpacking in the guest takes longer than making
+# it here.
 make_initrd() {
-  local tree dir=$2/initrd.d module kind path _
+  local tree kernel_dir=$1 work=$2 init=$3 dir=$2/initrd.d module program
+  shift 3
   mkdir -p "$dir"/{bin,dev,proc,sys,root,lower,upper,control,modules}
   cp "$(command -v busybox)" "$dir/bin/busybox"
-  cp "$3" "$dir/init"
+  for program in cat hostname insmod ip ln mkdir mount poweroff switch_root; do ln -s busybox "$dir/bin/$program"; done
+  cp "$init" "$dir/init"
   : >"$dir/modules/order"
-  tree=$(module_tree "$1")
+  tree=$(module_tree "$kernel_dir")
   if [[ -n $tree ]]; then
-    for module in overlay virtio_pci virtiofs virtio-rng; do
-      while read -r kind path _; do
-        [[ $kind == insmod ]] || continue
-        module_to_initrd "$path" "$dir/modules"
-      done < <(modprobe -C /dev/null -d "${tree%/lib/modules/*}" -S "${tree##*/}" --show-depends "$module" 2>/dev/null || true)
+    # What is missing here may be part of the kernel; if not, the guest says what it could not do without it.
+    for module in overlay virtio_pci virtiofs virtio-rng; do add_module "$tree" "$module" "$dir/modules" || true; done
+    for module; do
+      add_module "$tree" "$module" "$dir/modules" || complain "this kernel has no module $module"
     done
   fi
-  (cd "$dir" && find . -print0 | cpio -0 -o -H newc --quiet) >"$2/initrd"
+  (cd "$dir" && find . -print0 | cpio -0 -o -H newc --quiet) >"$work/initrd"
 }
 
-# module_to_initrd FILE DIR: a module, unpacked, and its name at the end of DIR/order, once.
+# add_module TREE NAME DIR: a module and those that it needs, into an initial RAM disk.
+add_module() {
+  local tree=$1 plan kind path options
+  plan=$(modprobe -C /dev/null -d "${tree%/lib/modules/*}" -S "${tree##*/}" --show-depends "$2" 2>/dev/null) || return
+  while read -r kind path options; do
+    [[ $kind != insmod ]] || module_to_initrd "$path" "$3" "$options"
+  done <<<"$plan"
+}
+
+# module_to_initrd FILE DIR OPTIONS: a module, unpacked, and a line for it at the end of DIR/order, once.
 module_to_initrd() {
   local name=${1##*/}
   name=${name%%.ko*}.ko
@@ -33,7 +44,7 @@ module_to_initrd() {
     *.gz) gzip -dc "$1" ;;
     *) cat "$1" ;;
   esac >"$2/$name"
-  echo "$name" >>"$2/order"
+  echo "$name $3" >>"$2/order"
 }
 
 # find_virtiofsd: Debian 12 has the C program in qemu-system-common, later ones the Rust program in a package.
@@ -77,4 +88,4 @@ add_disk() {
 # (-cpu max); QEMU's emulation of it corrupts the 6.12 kernel's memory allocator, so the kernel is told to do
 # without (clearcpuid=cx16). Programs still see and use it.
 # shellcheck disable=SC2034 # read by scripts/vm
-machine_kernel_words="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr clearcpuid=cx16"
+machine_kernel_words="console=ttyS0 quiet loglevel=4 panic=-1 cryptomgr.notests mitigations=off nokaslr clearcpuid=cx16"
