@@ -28,12 +28,12 @@ make_bench_images() {
   echo "$stamp" >"$bench/stamp"
 }
 
-# add_files LAYER: about 58 MiB of files, other ones for each layer, in a fixed order.
+# add_files LAYER: about 54 MiB of files, other ones for each layer, in a fixed order.
 add_files() {
   mkdir "$bench/tree/$1"
-  find /usr/bin /usr/sbin /usr/lib /usr/share -xdev -type f -readable -size +3k -size -8M -printf '%s %p\n' 2>/dev/null |
+  find /usr/bin /usr/sbin /usr/lib /usr/share -xdev -type f -readable -size +15k -size -8M -printf '%s %p\n' 2>/dev/null |
     LC_ALL=C sort -k 2 |
-    awk -v from=$((($1 - 1) * 58)) -v to=$(($1 * 58)) '
+    awk -v from=$((($1 - 1) * 54)) -v to=$(($1 * 54)) '
       { total += $1 / 1048576; if (total > from && total <= to) { sub(/^[0-9]+ /, ""); print } }' |
     while IFS= read -r file; do cp --parents "$file" "$bench/tree/$1"; done
 }
