@@ -108,7 +108,7 @@ extension Check {
         remedy: "a container's seccomp profile forbids it: run on the host, or allow io_uring_setup")
     default:
       return Check(
-        "io_uring", .failed, "no ring can be made: \(failure)", remedy: "Linux 6.4 or later has it")
+        "io_uring", .failed, "no ring can be made: \(failure)", remedy: "Linux 6.5 or later has it")
     }
   }
 
@@ -116,7 +116,7 @@ extension Check {
     let name = "/dev/ublk-control"
     if !offered.contains(.encodedCommands) {
       return Check(
-        name, .failed, "answers, without CMD_IOCTL_ENCODE", remedy: "use Linux 6.4 or later")
+        name, .failed, "answers, without CMD_IOCTL_ENCODE", remedy: "use Linux 6.5 or later")
     }
     return Check(name, .ok, "answers")
   }

@@ -28,12 +28,12 @@ public struct KernelProblem: Sendable {
   static let table: [KernelProblem] = [
     KernelProblem(
       severity: .refuse, from: KernelVersion(0, 0), until: KernelVersion(6, 0),
-      effect: "has no ublk driver", remedy: "use Linux 6.4 or later; 6.12 and 7.3 are tested"),
+      effect: "has no ublk driver", remedy: "use Linux 6.5 or later; 6.12 and 7.3 are tested"),
     KernelProblem(
       severity: .refuse, from: KernelVersion(6, 0), until: KernelVersion(6, 4),
       effect:
         "has a ublk driver without the commands that warmblk sends (UBLK_F_CMD_IOCTL_ENCODE came with 6.4)",
-      remedy: "use Linux 6.4 or later; 6.12 and 7.3 are tested"),
+      remedy: "use Linux 6.5 or later; 6.12 and 7.3 are tested"),
     KernelProblem(
       severity: .refuse, from: KernelVersion(6, 18, 4), until: KernelVersion(6, 18, 6),
       effect:

@@ -131,8 +131,15 @@ struct Server {
       pollfd(fd: signals.rawValue, events: Int16(POLLIN), revents: 0),
       pollfd(fd: device.endedDescriptor, events: Int16(POLLIN), revents: 0),
     ]
+    var failures: UInt64 = 0
     while true {
-      _ = poll(&entries, 2, -1)
+      // Queues do not log: what they counted is looked at once a second, which also bounds what a bad layer can say.
+      _ = poll(&entries, 2, 1000)
+      let counters = device.counters.snapshot.total
+      if counters.failures != failures {
+        failures = counters.failures
+        log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
+      }
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")
         return
@@ -141,6 +148,22 @@ struct Server {
         if device.failure == nil { log.notice("\(device.path) was taken away from outside") }
         return
       }
+    }
+  }
+
+  /// The last failure that queues counted, in words.
+  private static func describe(_ counters: QueueCounters, _ image: Image) -> String {
+    let layer = Int(counters.lastLayer)
+    let path = layer < image.layers.count ? image.layers[layer].blob.path : "?"
+    let place = "layer \(layer), \(path), at byte \(counters.lastOffset)"
+    let reason = counters.lastCode == 0 ? "the file ends too early" : "\(Errno(rawValue: counters.lastCode))"
+    return switch QueueCounters.Failure(rawValue: counters.lastKind) {
+    case .read: "\(place): cannot be read: \(reason); see what became of the file"
+    case .decode: "\(place): the compressed block there is damaged; `warmblk inspect --verify` checks all of them"
+    case .copy: "the kernel refused data at byte \(counters.lastOffset) of a request: \(reason)"
+    case .request: "a request that a read-only disk does not get, at byte \(counters.lastOffset)"
+    case .command: "the driver refused the answer of tag \(counters.lastOffset): \(Errno(rawValue: counters.lastCode))"
+    case nil, .some(.none): "nothing is known of the failure"
     }
   }
 

@@ -1,0 +1,136 @@
+import Glibc
+import Posix
+import Testing
+
+extension OnDevice {
+  struct FailingLayerTests {
+    /// Reads a disk in pieces, each of which must be right or fail: the offsets of both.
+    private func sort(_ disk: Disk, _ content: RawContent) throws -> (right: [Int], failed: [Int]) {
+      try disk.reading(direct: true) { reader in
+        var pieces: (right: [Int], failed: [Int]) = ([], [])
+        for offset in stride(from: 0, to: content.count, by: RawContent.step) {
+          let count = min(RawContent.step, content.count - offset)
+          do {
+            let isEqual = try reader.matches(content, count, at: UInt64(offset))
+            #expect(isEqual, "wrong bytes at \(offset)")
+            pieces.right.append(offset)
+          } catch let error as Errno {
+            #expect(error == .ioError, "at \(offset)")
+            pieces.failed.append(offset)
+          }
+        }
+        return pieces
+      }
+    }
+
+    /// The failures are counted, and the log says in which file, and where.
+    private func checkReport(_ disk: Disk, names layer: String) throws {
+      let row = try Warmblk.row(disk)
+      #expect(row.state == "live" && row.errors ?? 0 > 0, "\(row)")
+      let isNamed = Deadline(milliseconds: 5000).wait(interval: 50) {
+        let log = Guest.text("/run/warmblk/\(disk.id).log")
+        return log.contains(layer) && log.contains("offset")
+      }
+      #expect(
+        isNamed, "the log does not name \(layer) and the offset: \(Guest.text("/run/warmblk/\(disk.id).log"))"
+      )
+    }
+
+    @Test(
+      "a layer that is cut short fails where its bytes are gone, and nowhere else",
+      arguments: Sample.Codec.allCases)
+    func cut(_ codec: Sample.Codec) throws {
+      let scratch = try Scratch()
+      let content = try Sample.content()
+      let (config, layer) = try Sample.copy(codec, to: scratch)
+      let disk = try Warmblk.add(config)
+      let other = try Warmblk.add(try Sample.image(codec))
+      let size = try Descriptor.open(layer).status().st_size
+      try Descriptor.open(layer, O_WRONLY).truncate(to: UInt64(size / 2))
+      let pieces = try sort(disk, content)
+      let middle = content.count / 2
+      #expect(
+        pieces.right.allSatisfy { $0 < middle + (1 << 20) || $0 > content.count - (1 << 20) }, "\(pieces)")
+      #expect(pieces.failed.allSatisfy { $0 > middle - (1 << 20) } && !pieces.failed.isEmpty, "\(pieces)")
+      let failure = try disk.reading(direct: false) { $0.failure(4096, at: UInt64(pieces.failed[1])) }
+      #expect(failure == .ioError, "through the page cache")
+      try checkReport(disk, names: layer)
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+      #expect(try Warmblk.row(other).errors == 0)
+      try Warmblk.del(disk)
+      try Warmblk.del(other)
+    }
+
+    @Test(
+      "a damaged block is an error, never wrong bytes, and only until it is repaired",
+      arguments: [Sample.Codec.lz4, .zstd])
+    func damaged(_ codec: Sample.Codec) throws {
+      let scratch = try Scratch()
+      let content = try Sample.content()
+      let (config, layer) = try Sample.copy(codec, to: scratch)
+      let disk = try Warmblk.add(config)
+      let places = try Descriptor.open(layer).status().st_size
+      let offsets = [places / 4, places / 2, places / 3 * 2].map { UInt64($0) }
+      try flip(layer, offsets)
+      let pieces = try sort(disk, content)
+      #expect((2...6).contains(pieces.failed.count), "\(pieces)")
+      try checkReport(disk, names: layer)
+      try flip(layer, offsets)
+      #expect(try sort(disk, content).failed.isEmpty)
+      try Warmblk.del(disk)
+    }
+
+    /// Turns the bits of a byte on disk, with no page of the file left in memory.
+    private func flip(_ path: String, _ offsets: [UInt64]) throws {
+      let file = try Descriptor.open(path, O_RDWR)
+      for offset in offsets {
+        var byte = [UInt8](repeating: 0, count: 1)
+        try byte.withUnsafeMutableBytes { _ = try file.readFully(into: $0, at: offset) }
+        byte[0] ^= 0xff
+        try byte.withUnsafeBytes { try file.writeFully($0, at: offset) }
+      }
+      try file.synchronize()
+      try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
+    }
+
+    @Test("a file system that starts failing fails the reads of its layers, until it works again")
+    func failingFileSystem() throws {
+      try RAMDisk.load()
+      let content = try Sample.content()
+      let (name, mountPoint) = ("warmblk-failing", "/run/warmblk-failing")
+      let sectors = 65_536
+      try makeDirectories(mountPoint)
+      try need(
+        "dmsetup", "create", name, "--noudevsync", "--table", "0 \(sectors) linear \(RAMDisk.second) 0")
+      defer {
+        for command in [["umount", mountPoint], ["dmsetup", "remove", "--noudevsync", name]] {
+          _ = try? Program(command).wait(seconds: 20)
+        }
+      }
+      let node = "/dev/" + (try need("dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", name))
+      try need("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", node)
+      try need("mount", "-o", "noatime", node, mountPoint)
+      let source = try Sample.image(.lz4).split(separator: "/").dropLast().joined(separator: "/")
+      try need("cp", "/\(source)/overlaybd.commit", "/\(source)/image.json", mountPoint)
+      try need("sync", "-f", mountPoint)
+      let disk = try Warmblk.add("\(mountPoint)/image.json")
+      let other = try Warmblk.add(try Sample.image(.lz4))
+      try switchTable(name, "0 \(sectors) error")
+      let pieces = try sort(disk, content)
+      #expect(pieces.failed.count > 100, "\(pieces)")
+      try checkReport(disk, names: "\(mountPoint)/overlaybd.commit")
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+      try switchTable(name, "0 \(sectors) linear \(RAMDisk.second) 0")
+      #expect(try sort(disk, content).failed.isEmpty)
+      try Warmblk.del(disk)
+      try Warmblk.del(other)
+    }
+
+    private func switchTable(_ name: String, _ table: String) throws {
+      try need("dmsetup", "suspend", "--noudevsync", "--nolockfs", name)
+      try need("dmsetup", "load", name, "--table", table)
+      try need("dmsetup", "resume", "--noudevsync", name)
+      try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
+    }
+  }
+}

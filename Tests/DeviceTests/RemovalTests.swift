@@ -1,0 +1,75 @@
+import Glibc
+import Posix
+import Testing
+
+extension OnDevice {
+  struct RemovalTests {
+    @Test("a disk that is being read is not taken away, unless by force: then its reader gets an error")
+    func whileReading() throws {
+      let disk = try Warmblk.add(try Sample.image(.lz4))
+      let reader = try Reader(disk)
+      let refused = try Warmblk.run("del", "-n", "\(disk.id)")
+      #expect(refused.status == 1 && refused.errors.contains("pid \(reader.program.pid)"), "\(refused)")
+      #expect(reader.program.isRunning)
+      #expect(try Warmblk.row(disk).state == "live")
+      let forced = try Warmblk.run("del", "-n", "\(disk.id)", "--force")
+      #expect(forced.succeeded && forced.seconds < 15, "\(forced)")
+      #expect(!fileExists(disk.path) && Guest.servers().isEmpty)
+      try reader.waitForError(seconds: 5)
+    }
+
+    @Test("a server that is stopped is shown as paused, and does not keep its disk from being deleted")
+    func stoppedServer() throws {
+      let disk = try Warmblk.add(try Sample.image(.none))
+      let server = try #require(try Warmblk.row(disk).pid)
+      kill(server, SIGSTOP)
+      let row = try Warmblk.row(disk)
+      #expect(row.state == "paused" && row.problem?.contains("\(server)") ?? false, "\(row)")
+      let outcome = try Warmblk.run("del", "-n", "\(disk.id)")
+      #expect(outcome.succeeded && outcome.seconds < 15, "\(outcome)")
+    }
+
+    @Test("a stopped server with readers that wait is deleted by force")
+    func stoppedServerWithReader() throws {
+      let disk = try Warmblk.add(try Sample.image(.zstd))
+      let server = try #require(try Warmblk.row(disk).pid)
+      let reader = try Reader(disk)
+      kill(server, SIGSTOP)
+      let outcome = try Warmblk.run("del", "-n", "\(disk.id)", "--force")
+      #expect(outcome.succeeded && outcome.seconds < 25, "\(outcome)")
+      try reader.waitForError(seconds: 5)
+    }
+
+    @Test(
+      "when a server is killed its readers get an error, its disk goes away, and the number can be used again"
+    )
+    func killedServer() throws {
+      let content = try Sample.content()
+      let disk = try Warmblk.add(try Sample.image(.lz4))
+      let other = try Warmblk.add(try Sample.image(.none))
+      let server = try #require(try Warmblk.row(disk).pid)
+      let reader = try Reader(manyAtOnce: disk)
+      kill(server, SIGKILL)
+      let limit = Guest.noticesDeathAtOnce ? 5.0 : 35.0
+      let took = try reader.waitForError(seconds: limit)
+      print("killed server: the reader had its error after \(took) s")
+      #expect(Deadline(milliseconds: 5000).wait { !fileExists(disk.path) }, "\(disk.path) is still there")
+      let row = try Warmblk.row(disk)
+      #expect(row.state == "dead" && row.problem?.contains("del -n \(disk.id)") ?? false, "\(row)")
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+      try Warmblk.del(disk)
+      let again = try Warmblk.add(try Sample.image(.zstd), "--id", "\(disk.id)")
+      try again.reading(direct: true) { try $0.compare(with: content, whole: false, "the same number again") }
+      try Warmblk.del(again)
+      try Warmblk.del(other)
+    }
+
+    @Test("what a shell gets from add is the path, and it does not wait for the server")
+    func fromShell() throws {
+      let script =
+        #"d=$("$0" add --config "$1" 2>&1) && [ -b "$d" ] && "$0" del -n "${d#/dev/ublkb}" 2>&1 | cat"#
+      let outcome = try run("bash", "-c", script, Guest.binary, try Sample.image(.none), seconds: 30)
+      #expect(outcome.succeeded && outcome.output.isEmpty && outcome.errors.isEmpty, "\(outcome)")
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import Posix
+import Testing
+
+/// After each test: no device, no server and no state file is there that was not there before, and the kernel has
+/// not complained.
+struct LeavingNothing: SuiteTrait, TestTrait, TestScoping {
+  var isRecursive: Bool { true }
+
+  func provideScope(
+    for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+  ) async throws {
+    _ = KernelLog.complaints()
+    do { try await function() } catch {
+      Self.cleanUp()
+      throw error
+    }
+    // The last process that had a forcibly deleted disk open may still be about to close it.
+    let isClean = Deadline(milliseconds: 2000).wait(interval: 20) { Self.leftovers.isEmpty }
+    #expect(isClean, "left behind: \(Self.leftovers)")
+    let complaints = KernelLog.complaints()
+    #expect(complaints.isEmpty, "the kernel's log: \(complaints.joined(separator: "\n"))")
+    if !isClean { Self.cleanUp() }
+  }
+
+  static var leftovers: [String] {
+    Guest.nodes() + Guest.stateFiles() + Guest.servers().map { "process \($0)" }
+  }
+
+  /// A failure in one test is not a reason for failures in others.
+  private static func cleanUp() {
+    if !leftovers.isEmpty { _ = try? Program([Guest.binary, "del", "--all", "--force"]).wait(seconds: 60) }
+  }
+}
+
+extension SuiteTrait where Self == LeavingNothing {
+  static var leavingNothing: LeavingNothing { LeavingNothing() }
+}
