@@ -18,7 +18,8 @@ extension OnDevice {
       #expect(Set(disks.map(\.id)) == Set(0..<8))
       for (disk, bytes) in zip(disks, contents) {
         try disk.reading(direct: true) {
-          #expect(try $0.read(bytes.count, at: 0).elementsEqual(bytes), "\(disk.path)")
+          let isEqual = try $0.read(bytes.count, at: 0).elementsEqual(bytes)
+          #expect(isEqual, "\(disk.path)")
         }
       }
       let rows = try Warmblk.list()

@@ -48,7 +48,10 @@ struct DamageTests {
         #expect(bytes.count - length <= 2048, "\(length) of \(bytes.count)")
       } catch {
         #expect(error.description.contains(path), "\(error)")
-        #expect(!Inspector.inspect(path, verify: true).findings.isEmpty || length < 24 || bytes[257] != 0)
+        // A layer that was sealed in place is a writable one again without its end: nothing in it says otherwise.
+        if !name.hasSuffix(".sealed") {
+          #expect(!Inspector.inspect(path, verify: true).findings.isEmpty || length < 24 || bytes[257] != 0)
+        }
       }
     }
   }
