@@ -155,7 +155,7 @@ struct Server {
   private static func describe(_ counters: QueueCounters, _ image: Image) -> String {
     let layer = Int(counters.lastLayer)
     let path = layer < image.layers.count ? image.layers[layer].blob.path : "?"
-    let place = "layer \(layer), \(path), at byte \(counters.lastOffset)"
+    let place = "layer \(layer), \(path), at offset \(counters.lastOffset)"
     let reason = counters.lastCode == 0 ? "the file ends too early" : "\(Errno(rawValue: counters.lastCode))"
     return switch QueueCounters.Failure(rawValue: counters.lastKind) {
     case .read: "\(place): cannot be read: \(reason); see what became of the file"

@@ -92,45 +92,5 @@ extension OnDevice {
       try file.synchronize()
       try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
     }
-
-    @Test("a file system that starts failing fails the reads of its layers, until it works again")
-    func failingFileSystem() throws {
-      try RAMDisk.load()
-      let content = try Sample.content()
-      let (name, mountPoint) = ("warmblk-failing", "/run/warmblk-failing")
-      let sectors = 65_536
-      try makeDirectories(mountPoint)
-      try need(
-        "dmsetup", "create", name, "--noudevsync", "--table", "0 \(sectors) linear \(RAMDisk.second) 0")
-      defer {
-        for command in [["umount", mountPoint], ["dmsetup", "remove", "--noudevsync", name]] {
-          _ = try? Program(command).wait(seconds: 20)
-        }
-      }
-      let node = "/dev/" + (try need("dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", name))
-      try need("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", node)
-      try need("mount", "-o", "noatime", node, mountPoint)
-      let source = try Sample.image(.lz4).split(separator: "/").dropLast().joined(separator: "/")
-      try need("cp", "/\(source)/overlaybd.commit", "/\(source)/image.json", mountPoint)
-      try need("sync", "-f", mountPoint)
-      let disk = try Warmblk.add("\(mountPoint)/image.json")
-      let other = try Warmblk.add(try Sample.image(.lz4))
-      try switchTable(name, "0 \(sectors) error")
-      let pieces = try sort(disk, content)
-      #expect(pieces.failed.count > 100, "\(pieces)")
-      try checkReport(disk, names: "\(mountPoint)/overlaybd.commit")
-      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
-      try switchTable(name, "0 \(sectors) linear \(RAMDisk.second) 0")
-      #expect(try sort(disk, content).failed.isEmpty)
-      try Warmblk.del(disk)
-      try Warmblk.del(other)
-    }
-
-    private func switchTable(_ name: String, _ table: String) throws {
-      try need("dmsetup", "suspend", "--noudevsync", "--nolockfs", name)
-      try need("dmsetup", "load", name, "--table", table)
-      try need("dmsetup", "resume", "--noudevsync", name)
-      try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
-    }
   }
 }
