@@ -5,5 +5,5 @@ import Testing
 /// at a time, and each leaves the machine as it found it.
 @Suite(
   .serialized, .enabled(if: Guest.isHere, Comment(rawValue: Guest.absence)), .leavingNothing,
-  .timeLimit(.minutes(4)))
+  .timeLimit(.minutes(10)))
 enum OnDevice {}
