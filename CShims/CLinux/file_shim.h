@@ -1,0 +1,22 @@
+// Calls on files that Swift's Glibc module lacks: guarded by _GNU_SOURCE, or variadic. No logic and no state.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdint.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/// Locks of an open file description (Linux 3.15): gone with its last descriptor, so also with a killed process.
+/// `type` is F_RDLCK, F_WRLCK or F_UNLCK. Does not wait: EAGAIN when somebody else has the range.
+static inline int clinux_lock_range(int fd, short type, int64_t start, int64_t length) {
+  struct flock lock = {.l_type = type, .l_whence = 0, .l_start = start, .l_len = length, .l_pid = 0};
+  return fcntl(fd, 37 /* F_OFD_SETLK */, &lock);
+}
+/// Gives the space of a range back; it reads as zeroes then. The size stays.
+static inline int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
+  return (int)syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+/// A file in memory without a name.
+static inline int clinux_memfd(const char *name) { return (int)syscall(SYS_memfd_create, name, 1U /* MFD_CLOEXEC */); }

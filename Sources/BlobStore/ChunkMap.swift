@@ -1,0 +1,106 @@
+import Glibc
+import Posix
+import Synchronization
+import ZFile
+
+/// Which chunks of a blob are in a file, in memory that all processes of the node share.
+///
+/// The file, little-endian; what follows the first 60 bytes changes while it is used, by single atomic steps:
+///
+///     0    u64  magic, "WBKMAP" and the version, 1
+///     8    u32  bytes of a chunk, as a power of two
+///     12   u32  chunks
+///     16   u64  bytes of the blob
+///     24   32   its sha256
+///     56   u32  CRC-32C of bytes 0 to 56
+///     64   u64  drops: counts times that chunks were dropped, before their bytes go
+///     72   u64  1 when the whole blob was found to have its sha256
+///     4096 u64  a `ChunkWord` for each chunk
+///          u32  when each chunk was read last, in minutes since 1970; behind the words
+///
+/// A word is written when its chunk's bytes are, but both reach the disk in any order. So after a power cut a word may
+/// speak of bytes that are not there: whoever reads a chunk first checks its CRC.
+struct ChunkMap: ~Copyable, @unchecked Sendable {
+  /// 64 KiB: what is fetched, checked and dropped as a whole.
+  static let chunkShift: UInt64 = 16
+  static let chunkBytes: UInt64 = 1 << chunkShift
+  /// 1 TiB: no blob of a registry is larger, and a map has a twelfth of a thousandth of it.
+  static let blobBytesMax: UInt64 = 1 << 40
+  static let headerBytes = 4096
+  private static let magic: UInt64 = 0x0100_5041_4d4b_4257
+  private static let checkedBytes = 56
+
+  /// The same memory, as readers use it: valid while the map lives.
+  struct View: BitwiseCopyable, @unchecked Sendable {
+    let words: UnsafeMutablePointer<Atomic<UInt64>>
+    let uses: UnsafeMutablePointer<Atomic<UInt32>>
+    let drops: UnsafeMutablePointer<Atomic<UInt64>>
+    let trusted: UnsafeMutablePointer<Atomic<UInt64>>
+
+    @inline(__always)
+    func word(_ chunk: Int) -> ChunkWord { ChunkWord(rawValue: words[chunk].load(ordering: .acquiring)) }
+
+    /// Makes a chunk's bytes, which are written, those that readers get.
+    func publish(_ chunk: Int, crc: UInt32) {
+      words[chunk].store(word(chunk).present(crc: crc).rawValue, ordering: .releasing)
+    }
+
+    /// Makes a chunk absent. From here on nobody believes bytes of it that were read before. Only with its claim.
+    func drop(_ chunk: Int) {
+      trusted.pointee.store(0, ordering: .sequentiallyConsistent)
+      words[chunk].store(word(chunk).dropped.rawValue, ordering: .sequentiallyConsistent)
+      drops.pointee.add(1, ordering: .sequentiallyConsistent)
+    }
+  }
+
+  let view: View
+  let chunkCount: Int
+  private let mapping: MemoryMapping
+
+  static func chunkCount(ofBlob bytes: UInt64) -> Int { Int((bytes + chunkBytes - 1) >> chunkShift) }
+
+  static func byteCount(chunks: Int) -> Int { headerBytes + chunks * 12 }
+
+  /// Maps `file`, whose header was written or checked, or anonymous memory.
+  init(file: Int32?, chunks: Int) throws(Errno) {
+    let bytes = Self.byteCount(chunks: chunks)
+    if let file {
+      mapping = try MemoryMapping(
+        count: bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, file: file, offset: 0)
+    } else {
+      mapping = try MemoryMapping(anonymous: bytes)
+    }
+    chunkCount = chunks
+    let words = mapping.base + Self.headerBytes
+    view = View(
+      words: words.assumingMemoryBound(to: Atomic<UInt64>.self),
+      uses: (words + chunks * 8).assumingMemoryBound(to: Atomic<UInt32>.self),
+      drops: (mapping.base + 64).assumingMemoryBound(to: Atomic<UInt64>.self),
+      trusted: (mapping.base + 72).assumingMemoryBound(to: Atomic<UInt64>.self))
+  }
+
+  /// The first bytes of the map of a blob.
+  static func header(blobSize: UInt64, sha256: [UInt8]) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: headerBytes)
+    bytes.withUnsafeMutableBytes { buffer in
+      buffer.storeBytes(of: magic.littleEndian, as: UInt64.self)
+      buffer.storeBytes(of: UInt32(chunkShift).littleEndian, toByteOffset: 8, as: UInt32.self)
+      buffer.storeBytes(of: UInt32(chunkCount(ofBlob: blobSize)).littleEndian, toByteOffset: 12, as: UInt32.self)
+      buffer.storeBytes(of: blobSize.littleEndian, toByteOffset: 16, as: UInt64.self)
+      buffer.baseAddress!.advanced(by: 24).copyMemory(from: sha256, byteCount: min(32, sha256.count))
+      let crc = crc32cRaw(UnsafeRawBufferPointer(rebasing: buffer[..<checkedBytes]), seed: 0)
+      buffer.storeBytes(of: crc.littleEndian, toByteOffset: checkedBytes, as: UInt32.self)
+    }
+    return bytes
+  }
+
+  /// The size of the blob that a map is of; nil when its header is damaged, of another version, or of another blob.
+  static func blobSize(ofHeader bytes: [UInt8], sha256: [UInt8], fileSize: UInt64) -> UInt64? {
+    guard bytes.count >= headerBytes else { return nil }
+    let size = bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self) }.littleEndian
+    guard size <= blobBytesMax, fileSize == UInt64(byteCount(chunks: chunkCount(ofBlob: size))),
+      bytes[..<60].elementsEqual(header(blobSize: size, sha256: sha256)[..<60])
+    else { return nil }
+    return size
+  }
+}

@@ -1,0 +1,28 @@
+/// What a map says of one chunk, in a word that changes in one step.
+///
+///     63…56  state: 0 not here, 1 here
+///     55…32  generation: counts how often the chunk was dropped
+///     31…0   CRC-32C of the chunk's bytes, as `crc32cRaw` with seed 0
+struct ChunkWord: Equatable, BitwiseCopyable {
+  let rawValue: UInt64
+
+  @inline(__always)
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  @inline(__always)
+  var isPresent: Bool { rawValue >> 56 == 1 }
+
+  var crc: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+
+  private var generation: UInt64 { rawValue >> 32 & 0xff_ffff }
+
+  /// What a process notes of a chunk that it has checked: never 0, other after each drop (of 65535).
+  @inline(__always)
+  var tag: UInt16 { UInt16(truncatingIfNeeded: rawValue >> 32) | 1 << 15 }
+
+  /// The same chunk, here.
+  func present(crc: UInt32) -> ChunkWord { ChunkWord(rawValue: 1 << 56 | generation << 32 | UInt64(crc)) }
+
+  /// The same chunk, not here any more.
+  var dropped: ChunkWord { ChunkWord(rawValue: (generation &+ 1 & 0xff_ffff) << 32) }
+}
