@@ -41,9 +41,10 @@ let package = Package(
     .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
 
     // From an image's configuration to extents, and from extents to a device.
+    .target(name: "Registry", dependencies: ["Posix"], swiftSettings: settings),
     .target(
       name: "BlobStore",
-      dependencies: ["Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
       name: "Image", dependencies: ["BlobStore", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <stdint.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,3 +22,12 @@ static inline int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
 }
 /// A file in memory without a name.
 static inline int clinux_memfd(const char *name) { return (int)syscall(SYS_memfd_create, name, 1U /* MFD_CLOEXEC */); }
+/// Asks the file system to change the blocks of a new file in place.
+static inline int clinux_set_nocow(int fd) {
+  int flags = 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return -1;
+  flags |= FS_NOCOW_FL;
+  return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+/// Makes `to` share the blocks of `from`, where the file system can.
+static inline int clinux_clone_file(int to, int from) { return ioctl(to, FICLONE, from); }

@@ -1,4 +1,5 @@
 import Posix
+import Registry
 import ZFile
 
 /// Why the bytes of a blob cannot be had.
@@ -15,6 +16,22 @@ public enum BlobError: Error, Equatable, Sendable {
   case outOfBounds(path: String, offset: UInt64, wanted: Int, payloadEnd: UInt64)
   /// The tar around the layer is damaged.
   case tar(path: String, ZFileError)
+  /// Something of the node's cache: `path` is a folder, a file or a blob.
+  case cache(what: String, path: String, Errno)
+  /// The cache's folder is on a disk that this program may serve.
+  case cacheOnOwnDevice(path: String, device: String)
+  /// Two say different things of the size of one blob. `where` is who says `found`.
+  case sizeMismatch(digest: String, expected: UInt64, found: UInt64, where: String)
+  /// The registry does not say how large the blob is.
+  case sizeUnknown(blob: String)
+  /// The registry could not give it.
+  case registry(RegistryError)
+  /// The registry's answer ended early, without an error.
+  case cut(blob: String, chunk: Int)
+  /// `wanted` bytes at `offset` of the blob did not come in time.
+  case timedOut(blob: String, offset: UInt64, wanted: Int)
+  /// The store has been stopped.
+  case stopped
 }
 
 extension BlobError: CustomStringConvertible {
@@ -33,6 +50,22 @@ extension BlobError: CustomStringConvertible {
       "\(path): \(wanted) bytes at offset \(offset) are past the end of the layer at \(payloadEnd)"
     case .tar(let path, let error):
       "\(path): in the tar around the layer: \(error)"
+    case .cache(let what, let path, let errno):
+      "the cache's \(path) \(what): \(errno)"
+    case .cacheOnOwnDevice(let path, let device):
+      "the cache's folder \(path) is on /dev/\(device), a disk that is served from a cache: choose a folder elsewhere"
+    case .sizeMismatch(let digest, let expected, let found, let place):
+      "\(digest): expected \(expected) bytes, \(place) says \(found)"
+    case .sizeUnknown(let blob):
+      "\(blob): the registry does not say how large it is; give its size in the configuration"
+    case .registry(let error):
+      "\(error)"
+    case .cut(let blob, let chunk):
+      "\(blob): the answer ended before chunk \(chunk)"
+    case .timedOut(let blob, let offset, let wanted):
+      "\(blob): \(wanted) bytes at offset \(offset) did not come in time"
+    case .stopped:
+      "the server is stopping"
     }
   }
 }

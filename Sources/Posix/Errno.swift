@@ -34,6 +34,10 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable {
   public static let notSupported = Errno(rawValue: EOPNOTSUPP)
   /// `ENODEV`
   public static let noDevice = Errno(rawValue: ENODEV)
+  /// `ENOSPC`
+  public static let noSpace = Errno(rawValue: ENOSPC)
+  /// `EDQUOT`
+  public static let quota = Errno(rawValue: EDQUOT)
   /// `ETIMEDOUT`
   public static let timedOut = Errno(rawValue: ETIMEDOUT)
   /// `ETIME`

@@ -1,0 +1,82 @@
+import Synchronization
+
+/// Whether bytes of a remote blob are here, for whoever reads them without asking anybody: plain loads, no lock.
+/// Addresses; valid while the `RemoteBlob` lives.
+///
+/// A reader takes a lease on a range, reads, and asks whether the lease still holds. Chunks may be dropped at any time,
+/// also by other processes, but a drop is announced before the bytes go: what was read under a lease that still holds
+/// is what was stored.
+public struct BlobView: BitwiseCopyable, @unchecked Sendable {
+  /// Which of a blob's two files has a range.
+  public enum Place: UInt8, BitwiseCopyable, Sendable {
+    /// The node's cache.
+    case cache
+    /// This process's memory: what the cache had no room for.
+    case memory
+  }
+
+  /// Where a range can be read, as long as nothing is dropped.
+  public struct Lease: BitwiseCopyable, Sendable {
+    /// The file that has all of it.
+    public let place: Place
+    let drops: UInt64
+  }
+
+  let cache: ChunkMap.View
+  let memory: ChunkMap.View
+  /// For each chunk of the cache, the `ChunkWord.tag` that this process has checked.
+  let checked: UnsafeMutablePointer<Atomic<UInt16>>
+  /// Now, in seconds since 1970, a bit behind.
+  let clock: UnsafePointer<Atomic<UInt32>>
+
+  /// A lease on `count` bytes, at least one, at `offset` of the blob's file; nil when not all of them are here.
+  @inline(__always)
+  public func lease(_ offset: UInt64, _ count: UInt64) -> Lease? {
+    let first = Int(truncatingIfNeeded: offset >> ChunkMap.chunkShift)
+    let last = Int(truncatingIfNeeded: (offset &+ count &- 1) >> ChunkMap.chunkShift)
+    let drops = cache.drops.pointee.load(ordering: .acquiring)
+    var chunk = first
+    while chunk <= last, isChecked(chunk) { chunk &+= 1 }
+    if chunk > last {
+      touch(first, last)
+      return Lease(place: .cache, drops: drops)
+    }
+    return memoryLease(first, last)
+  }
+
+  @inline(never)
+  private func memoryLease(_ first: Int, _ last: Int) -> Lease? {
+    let drops = memory.drops.pointee.load(ordering: .acquiring)
+    for chunk in first...last where !memory.word(chunk).isPresent { return nil }
+    return Lease(place: .memory, drops: drops)
+  }
+
+  /// Whether what was read since the lease was taken is what was stored. If not, it has to be read again.
+  @inline(__always)
+  public func holds(_ lease: Lease) -> Bool {
+    // Orders the loads of the read before that of the count.
+    atomicMemoryFence(ordering: .acquiring)
+    let map = lease.place == .cache ? cache : memory
+    return map.drops.pointee.load(ordering: .relaxed) == lease.drops
+  }
+
+  /// Whether the cache has a chunk, and this process or the check of the whole blob has found it whole.
+  @inline(__always)
+  func isChecked(_ chunk: Int) -> Bool {
+    let word = cache.word(chunk)
+    guard word.isPresent else { return false }
+    return checked[chunk].load(ordering: .relaxed) == word.tag || cache.trusted.pointee.load(ordering: .acquiring) == 1
+  }
+
+  /// Notes the time, which decides what goes first when room is made. Written only when it changed: the memory is a
+  /// file's.
+  @inline(__always)
+  private func touch(_ first: Int, _ last: Int) {
+    let now = clock.pointee.load(ordering: .relaxed)
+    var chunk = first
+    while chunk <= last {
+      if cache.uses[chunk].load(ordering: .relaxed) != now { cache.uses[chunk].store(now, ordering: .relaxed) }
+      chunk &+= 1
+    }
+  }
+}

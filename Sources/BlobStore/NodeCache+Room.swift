@@ -1,0 +1,174 @@
+import CLinux
+import Glibc
+import Posix
+import Synchronization
+
+extension NodeCache {
+  /// What the cache holds of a blob.
+  public struct Usage: Sendable {
+    /// Its sha256.
+    public let hex: String
+    /// Bytes of the blob.
+    public let blobSize: UInt64
+    /// Bytes of it that are here, as the disk counts them.
+    public let diskBytes: UInt64
+    /// Chunks of it that are here.
+    public let presentChunks: Int
+    /// Chunks that it has.
+    public let chunks: Int
+    /// Whether all of it was found to have its sha256.
+    public let isTrusted: Bool
+    /// When a chunk of it was read last, seconds since 1970.
+    public let lastUse: Int64
+    /// Whether a process has it open.
+    public let isInUse: Bool
+  }
+
+  /// What is here of the blob with sha256 `hex`; nil when nothing is.
+  public func usage(_ hex: String) throws(BlobError) -> Usage? {
+    // Before we have it open ourselves.
+    let isInUse = isInUse(hex)
+    guard let file = try existing(hex) else { return nil }
+    var present = 0
+    var last: UInt32 = 0
+    for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
+      present += 1
+      last = max(last, file.view.uses[chunk].load(ordering: .relaxed))
+    }
+    return Usage(
+      hex: hex, blobSize: file.blobSize, diskBytes: diskBytes(hex), presentChunks: present, chunks: file.chunkCount,
+      isTrusted: file.view.trusted.pointee.load(ordering: .acquiring) == 1, lastUse: Int64(last),
+      isInUse: isInUse)
+  }
+
+  /// Bytes that all data takes on the disk.
+  public func diskBytes() throws(BlobError) -> UInt64 {
+    try blobs().reduce(0) { $0 + diskBytes($1) }
+  }
+
+  private func diskBytes(_ hex: String) -> UInt64 {
+    var status = stat()
+    return stat(dataPath(hex), &status) == 0 ? UInt64(status.st_blocks) * 512 : 0
+  }
+
+  /// Whether some process has the blob open.
+  private func isInUse(_ hex: String) -> Bool {
+    guard let map = try? Descriptor.open(mapPath(hex), O_RDWR) else { return false }
+    return flock(map.rawValue, LOCK_EX | LOCK_NB) != 0
+  }
+
+  // MARK: Making room
+
+  /// Drops the chunks that were not read for the longest time until the data takes at most nine tenths of the limit;
+  /// nothing when it is below the limit. With `isFull`, because the disk has no room, a tenth of what is there goes in
+  /// any case. Bytes freed.
+  ///
+  /// Chunks of open blobs go too: who reads one sees that it was dropped, and fetches it again. One process at a time
+  /// does this; where another is at it, nothing happens.
+  @discardableResult
+  public func makeRoom(isFull: Bool = false) throws(BlobError) -> UInt64 {
+    try alone { () throws(BlobError) in
+      let used = try diskBytes()
+      let target = min(used > limit ? limit - limit / 10 : used, isFull ? used - used / 10 : used)
+      return target < used ? try dropOldest(used - target) : 0
+    } ?? 0
+  }
+
+  /// Drops all chunks of blobs that no process has open, or, with `hex`, of this blob. Bytes freed; nil when another
+  /// process makes room and does not come to an end.
+  public func evict(_ hex: String? = nil) throws(BlobError) -> UInt64? {
+    try alone(patience: 5000) { () throws(BlobError) in
+      var freed: UInt64 = 0
+      let all = if let hex { [hex] } else { try blobs() }
+      for blob in all {
+        if hex == nil, isInUse(blob) { continue }
+        freed += try drop(blob) { _, _ in true }
+      }
+      return freed
+    }
+  }
+
+  /// Ages of chunks, counted, so that one pass finds the age from which on all must go, and a second drops them.
+  private func dropOldest(_ bytes: UInt64) throws(BlobError) -> UInt64 {
+    var ages: [UInt32: UInt64] = [:]
+    let all = try blobs()
+    for hex in all {
+      guard let file = try existing(hex) else { continue }
+      for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
+        ages[file.view.uses[chunk].load(ordering: .relaxed), default: 0] += UInt64(file.range(of: chunk).count)
+      }
+    }
+    var older: UInt64 = 0
+    var limit = UInt32.max
+    for age in ages.keys.sorted() {
+      if older + ages[age]! >= bytes {
+        limit = age
+        break
+      }
+      older += ages[age]!
+    }
+    // All that is older than the limit, and of what is as old only so much as is still wanted.
+    var wanted = bytes - min(bytes, older)
+    var freed: UInt64 = 0
+    for hex in all {
+      freed += try drop(hex) { use, size in
+        if use < limit { return true }
+        guard use == limit, wanted > 0 else { return false }
+        wanted -= min(wanted, size)
+        return true
+      }
+    }
+    return freed
+  }
+
+  /// Drops the chunks of a blob for which `chosen`, given the time of the last use and the size, says so and that are
+  /// not being fetched; takes its files away if nothing is left that anybody uses. Bytes freed.
+  private func drop(_ hex: String, _ chosen: (UInt32, UInt64) -> Bool) throws(BlobError) -> UInt64 {
+    let freed = try dropChunks(hex, chosen)
+    removeIfUnused(hex)
+    return freed
+  }
+
+  private func dropChunks(_ hex: String, _ chosen: (UInt32, UInt64) -> Bool) throws(BlobError) -> UInt64 {
+    guard let file = try existing(hex) else { return 0 }
+    var freed: UInt64 = 0
+    for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
+      let size = UInt64(file.range(of: chunk).count)
+      guard chosen(file.view.uses[chunk].load(ordering: .relaxed), size), file.claim(chunk..<chunk + 1) else { continue }
+      if file.view.word(chunk).isPresent {
+        file.drop(chunk)
+        freed += size
+      }
+      file.release(chunk..<chunk + 1)
+    }
+    return freed
+  }
+
+  /// Takes the files of a blob away that has no chunk and that no process has open.
+  private func removeIfUnused(_ hex: String) {
+    guard let map = try? Descriptor.open(mapPath(hex), O_RDWR), flock(map.rawValue, LOCK_EX | LOCK_NB) == 0,
+      let status = try? map.status(), status.st_nlink > 0
+    else { return }
+    let chunks = (Int(status.st_size) - ChunkMap.headerBytes) / 12
+    guard chunks >= 0, let memory = try? ChunkMap(file: map.rawValue, chunks: chunks),
+      !(0..<chunks).contains(where: { memory.view.word($0).isPresent })
+    else { return }
+    _ = unlink(dataPath(hex))
+    _ = unlink(mapPath(hex))
+  }
+
+  /// Runs `body` while no other process makes room; nil when one does for longer than `patience` ms.
+  private func alone<T>(patience: Int = 0, _ body: () throws(BlobError) -> T) throws(BlobError) -> T? {
+    let lock = try openLock()
+    let number = lock.rawValue
+    let deadline = Deadline(milliseconds: patience)
+    guard deadline.wait(interval: 10, until: { flock(number, LOCK_EX | LOCK_NB) == 0 }) else { return nil }
+    return try body()
+  }
+
+  private func openLock() throws(BlobError) -> Descriptor {
+    do throws(Errno) { return try Descriptor.open(lockPath, O_RDWR | O_CREAT, mode: 0o600) } catch {
+      throw .cache(what: "cannot be locked", path: lockPath, error)
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import CLinux
+import Glibc
+import Posix
+
+/// The folder where all processes of the node keep chunks of blobs.
+///
+///     DIR/lock               held by the one process that makes room, or replaces a damaged map
+///     DIR/sha256/HEX.map     `ChunkMap` of the blob with that digest; every process that uses it has a shared flock
+///     DIR/sha256/HEX.data    its bytes, sparse
+///
+/// Nothing here is ever waited for on the way to a disk: what a killed process leaves behind is a lock that the kernel
+/// has dropped, or a temporary file.
+public struct NodeCache: Sendable {
+  /// The folder, absolute.
+  public let path: String
+  /// What the data may take on the disk, bytes.
+  public let limit: UInt64
+
+  var blobFolder: String { "\(path)/sha256" }
+  var lockPath: String { "\(path)/lock" }
+  func mapPath(_ hex: String) -> String { "\(blobFolder)/\(hex).map" }
+  /// Where the bytes of the blob with that sha256 are.
+  public func dataPath(_ hex: String) -> String { "\(blobFolder)/\(hex).data" }
+
+  /// Uses the folder at `path`, makes it where it is missing, and tries whether it can be written to.
+  public init(path: String, limit: UInt64) throws(BlobError) {
+    self.path = path
+    self.limit = limit
+    do throws(Errno) {
+      try makeDirectories("\(path)/sha256")
+      _ = try Descriptor.open("\(path)/lock", O_RDWR | O_CREAT, mode: 0o600)
+    } catch {
+      throw .cache(what: "cannot be used", path: path, error)
+    }
+    if let device = try Self.servedDevice(below: path) { throw .cacheOnOwnDevice(path: path, device: device) }
+  }
+
+  /// A ublk disk that the folder is on: fetching a chunk for a disk of ours could then wait for that disk.
+  private static func servedDevice(below path: String) throws(BlobError) -> String? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw .cache(what: "cannot be looked at", path: path, .last) }
+    let number = "\(clinux_major(UInt64(status.st_dev))):\(clinux_minor(UInt64(status.st_dev)))"
+    guard let link = realpath("/sys/dev/block/\(number)", nil) else { return nil }
+    defer { free(link) }
+    return String(cString: link).split(separator: "/").first { $0.hasPrefix("ublkb") }.map(String.init)
+  }
+
+  // MARK: Blobs
+
+  /// The chunks of the blob with sha256 `hex`, of `size` bytes; made where there are none.
+  func open(_ hex: String, size: UInt64) throws(BlobError) -> ChunkFile {
+    for _ in 0..<100 {
+      if let file = try existing(hex) {
+        guard file.blobSize == size else {
+          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: file.blobSize, where: mapPath(hex))
+        }
+        return file
+      }
+      try create(hex, size: size)
+    }
+    throw .cache(what: "is taken away again and again", path: mapPath(hex), .busy)
+  }
+
+  /// The chunks of that blob; nil when the cache has none. A damaged map is taken away.
+  func existing(_ hex: String) throws(BlobError) -> ChunkFile? {
+    let path = mapPath(hex)
+    do throws(Errno) {
+      let file: Descriptor
+      do throws(Errno) { file = try Descriptor.open(path, O_RDWR) } catch .noEntry { return nil }
+      if flock(file.rawValue, LOCK_SH | LOCK_NB) != 0 {
+        // Somebody removes it this instant.
+        usleep(1000)
+        return nil
+      }
+      let status = try file.status()
+      if status.st_nlink == 0 { return nil }
+      let header = try file.bytes(count: ChunkMap.headerBytes)
+      let sha256 = Self.bytes(ofHex: hex)
+      guard let size = ChunkMap.blobSize(ofHeader: header, sha256: sha256, fileSize: UInt64(status.st_size)) else {
+        try removeDamaged(hex, file)
+        return nil
+      }
+      let data = try Descriptor.open(dataPath(hex), O_RDWR | O_CREAT, mode: 0o600)
+      // Cut or lengthened by somebody: missing bytes read as zeroes then, which no chunk's CRC takes for its own.
+      if UInt64(try data.status().st_size) != size { try data.truncate(to: size) }
+      let map = try ChunkMap(file: file.rawValue, chunks: ChunkMap.chunkCount(ofBlob: size))
+      return ChunkFile(blobSize: size, map: map, data: data, claims: file)
+    } catch {
+      throw .cache(what: "cannot be opened", path: path, error)
+    }
+  }
+
+  /// Makes an empty map. That somebody else was faster is no error.
+  private func create(_ hex: String, size: UInt64) throws(BlobError) {
+    guard size <= ChunkMap.blobBytesMax else {
+      throw .sizeMismatch(digest: "sha256:\(hex)", expected: ChunkMap.blobBytesMax, found: size, where: "the cache's limit")
+    }
+    let temporary = "\(mapPath(hex)).\(getpid()).\(monotonicNanoseconds()).tmp"
+    defer { _ = unlink(temporary) }
+    do throws(Errno) {
+      let file = try Descriptor.open(temporary, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+      // btrfs would want new space for each change of a page; other file systems do not know the flag.
+      _ = clinux_set_nocow(file.rawValue)
+      try file.write(ChunkMap.header(blobSize: size, sha256: Self.bytes(ofHex: hex)))
+      // The words in blocks of their own from the start: a store to a page that the disk has no room for is SIGBUS.
+      try file.allocate(ChunkMap.byteCount(chunks: ChunkMap.chunkCount(ofBlob: size)))
+      if link(temporary, mapPath(hex)) != 0, Errno.last != .exists { throw .last }
+    } catch {
+      throw .cache(what: "cannot be made", path: mapPath(hex), error)
+    }
+  }
+
+  /// `file` is open with a shared lock and its header is damaged.
+  private func removeDamaged(_ hex: String, _ file: borrowing Descriptor) throws(Errno) {
+    guard flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 else { throw .busy }
+    _ = unlink(dataPath(hex))
+    if unlink(mapPath(hex)) != 0, Errno.last != .noEntry { throw .last }
+  }
+
+  /// The digests of all blobs that have a map, without `sha256:`.
+  public func blobs() throws(BlobError) -> [String] {
+    do throws(Errno) {
+      return try listDirectory(blobFolder).compactMap { name in
+        name.hasSuffix(".map") && name.utf8.count == 68 ? String(name.dropLast(4)) : nil
+      }.sorted()
+    } catch {
+      throw .cache(what: "cannot be listed", path: blobFolder, error)
+    }
+  }
+
+  /// 32 bytes of 64 hexadecimal digits; shorter when they are none.
+  static func bytes(ofHex hex: String) -> [UInt8] {
+    let digits = hex.utf8.compactMap { UInt8(String(UnicodeScalar($0)), radix: 16) }
+    return stride(from: 0, to: digits.count - 1, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+  }
+}
+
+extension Descriptor {
+  /// The first `count` bytes; fewer where the file ends.
+  fileprivate borrowing func bytes(count: Int) throws(Errno) -> [UInt8] {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 8)
+    defer { buffer.deallocate() }
+    return [UInt8](buffer.prefix(try readFully(into: buffer, at: 0)))
+  }
+
+  fileprivate borrowing func write(_ bytes: [UInt8]) throws(Errno) {
+    try bytes.span.bytes.withUnsafeBytes { bytes throws(Errno) in try writeFully(bytes, at: 0) }
+  }
+
+  /// Gives the file `count` bytes of space; those that it did not have are zero.
+  fileprivate borrowing func allocate(_ count: Int) throws(Errno) {
+    let result = posix_fallocate(rawValue, 0, count)
+    if result != 0 { throw Errno(rawValue: result) }
+  }
+}
