@@ -47,7 +47,7 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
+      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
@@ -55,7 +55,7 @@ let package = Package(
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "BlobStore", "Registry", "Ublk", "Ring", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),

@@ -2,31 +2,24 @@ import BlobStore
 import LSMT
 import ZFile
 
-/// The file of a layer with its wrapping undone: the tar by ``LocalBlob``, the compression by its jump table. What is
+/// The file of a layer with its wrapping undone: the tar by ``Blob``, the compression by its jump table. What is
 /// inside need not be a layer.
 struct Container: ~Copyable {
-  let blob: LocalBlob
+  let blob: Blob
   let zfile: ZFileRecord?
   let table: JumpTable?
   /// Bytes of the content.
   let size: UInt64
 
-  private init(blob: LocalBlob, zfile: ZFileRecord?, table: consuming JumpTable?, size: UInt64) {
+  private init(blob: Blob, zfile: ZFileRecord?, table: consuming JumpTable?, size: UInt64) {
     self.blob = blob
     self.zfile = zfile
     self.table = table
     self.size = size
   }
 
-  /// Opens the file at `path`.
-  static func open(_ path: String) throws(ImageError) -> Container {
-    let blob: LocalBlob
-    do throws(BlobError) { blob = try LocalBlob(path: path) } catch { throw .blob(error) }
-    return try open(blob)
-  }
-
   /// Looks into `blob`.
-  static func open(_ blob: LocalBlob) throws(ImageError) -> Container {
+  static func open(_ blob: Blob) throws(ImageError) -> Container {
     guard try isCompressed(blob) else {
       return Container(blob: blob, zfile: nil, table: nil, size: blob.payloadSize)
     }
@@ -49,14 +42,14 @@ struct Container: ~Copyable {
     }
   }
 
-  private static func isCompressed(_ blob: LocalBlob) throws(ImageError) -> Bool {
+  private static func isCompressed(_ blob: Blob) throws(ImageError) -> Bool {
     if blob.payloadSize < UInt64(ZFileRecord.size) { return false }
     let prefix = try blob.bytes(at: 0, count: ZFileRecord.size)
     return ZFileRecord.isZFile(prefix: prefix.span.bytes)
   }
 
   /// The record that says where the jump table is: the header once it is final, else the trailer.
-  private static func zfileRecord(_ blob: LocalBlob) throws(ImageError) -> ZFileRecord {
+  private static func zfileRecord(_ blob: Blob) throws(ImageError) -> ZFileRecord {
     let header = try blob.bytes(at: 0, count: ZFileRecord.size)
     let record = try zfile(blob, at: 0) { () throws(ZFileError) in
       try ZFileRecord(parsing: header.span.bytes, as: .header)
@@ -69,7 +62,7 @@ struct Container: ~Copyable {
     }
   }
 
-  private static func jumpTable(_ blob: LocalBlob, _ record: ZFileRecord) throws(ImageError) -> JumpTable {
+  private static func jumpTable(_ blob: Blob, _ record: ZFileRecord) throws(ImageError) -> JumpTable {
     let (offset, count) = try zfile(blob, at: record.indexOffset) { () throws(ZFileError) in
       try JumpTable.location(record: record, fileSize: blob.payloadSize)
     }
@@ -83,7 +76,7 @@ struct Container: ~Copyable {
 
   /// Says where in which file a ZFile structure is bad. `offset` is in the payload and may be nonsense from the file.
   private static func zfile<T>(
-    _ blob: LocalBlob, at offset: UInt64, _ body: () throws(ZFileError) -> T
+    _ blob: Blob, at offset: UInt64, _ body: () throws(ZFileError) -> T
   ) throws(ImageError) -> T {
     do throws(ZFileError) {
       return try body()
@@ -93,7 +86,7 @@ struct Container: ~Copyable {
   }
 }
 
-extension LocalBlob {
+extension Blob {
   /// `count` bytes from `offset` of the payload.
   func bytes(at offset: UInt64, count: Int) throws(ImageError) -> [UInt8] {
     let buffer = Bytes(count: count)

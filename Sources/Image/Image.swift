@@ -14,8 +14,14 @@ public final class Image: Sendable {
   /// Fields of the configuration that are set and have no effect, one sentence each.
   public let warnings: [String]
 
-  private init(config: ImageConfig, opened: [Layer.Opened], virtualSize: UInt64?) throws(ImageError) {
+  /// What brings the layers that are not on this machine; nil when all are.
+  public let remote: RemoteLayers?
+
+  private init(
+    config: ImageConfig, opened: [Layer.Opened], virtualSize: UInt64?, remote: RemoteLayers?
+  ) throws(ImageError) {
     self.config = config
+    self.remote = remote
     layers = opened.map(\.layer)
     self.virtualSize = virtualSize ?? layers.last { $0.record.virtualSize > 0 }?.record.virtualSize ?? 0
     warnings = config.warnings
@@ -26,36 +32,35 @@ public final class Image: Sendable {
     }
   }
 
-  /// Opens the image that the configuration file at `configPath` describes.
-  public static func open(configPath: String) throws(ImageError) -> Image {
-    try open(config: try ImageConfig.load(configPath))
+  /// Opens the image that the configuration file at `configPath` describes. Layers that are not on this machine are
+  /// had as `remote` says; without it they are an error.
+  public static func open(configPath: String, remote: RemoteSettings? = nil) throws(ImageError) -> Image {
+    try open(config: try ImageConfig.load(configPath), remote: remote)
   }
 
-  /// Opens the image of `config`. Every layer must be a file of this machine; a field that would change what is
-  /// read and is not served is an error.
-  public static func open(config: ImageConfig) throws(ImageError) -> Image {
-    try open(config: config, virtualSize: nil)
-  }
-
-  /// The same, as large as `virtualSize` bytes whatever the layers say.
-  static func open(config: ImageConfig, virtualSize: UInt64?) throws(ImageError) -> Image {
+  /// Opens the image of `config`, as large as `virtualSize` bytes if that is given, whatever the layers say. A field
+  /// that would change what is read and is not served is an error.
+  public static func open(
+    config: ImageConfig, remote: RemoteSettings? = nil, virtualSize: UInt64? = nil
+  ) throws(ImageError) -> Image {
     try config.requireSupported()
     guard config.lowers.count <= SegmentMap.maxLayers else {
       throw .stack(name: config.name, .tooManyLayers(count: config.lowers.count, limit: SegmentMap.maxLayers))
     }
-    var opened: [Layer.Opened] = []
-    for (number, lower) in config.lowers.enumerated() {
-      opened.append(try Layer.open(try config.path(of: lower, number: number), size: lower.size))
-    }
-    return try Image(config: config, opened: opened, virtualSize: virtualSize)
+    var layers: RemoteLayers?
+    if let remote, try config.needsRegistry() { layers = try RemoteLayers(remote) }
+    return try Image(
+      config: config, opened: try openLayers(config, layers), virtualSize: virtualSize, remote: layers)
   }
 }
 
 extension ImageConfig {
-  /// The file of layer `number`.
-  func path(of lower: Lower, number: Int) throws(ImageError) -> String {
-    if let path = try LayerLocation.find(lower) { return path }
-    throw .layerNotFound(
-      name: name, field: "lowers[\(number)]", looked: LayerLocation.candidates(for: lower), digest: lower.digest)
+  /// Whether a layer is not on this machine and may be had from a registry: only then its threads are worth starting.
+  fileprivate func needsRegistry() throws(ImageError) -> Bool {
+    if repoBlobURL == nil { return false }
+    for lower in lowers where lower.digest != nil {
+      if try LayerLocation.find(lower) == nil { return true }
+    }
+    return false
   }
 }

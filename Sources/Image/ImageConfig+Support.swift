@@ -36,11 +36,7 @@ extension ImageConfig {
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []
-    if let download {
-      if download.enable ?? false { fields.append("`download`: nothing is fetched, so nothing is downloaded") }
-    }
     if recordTracePath != nil { fields.append("`recordTracePath`: traces are neither recorded nor replayed") }
-    if repoBlobURL != nil { fields.append("`repoBlobUrl`: layers are read from this machine only") }
     if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
     return fields.map { "\(name): \($0)" }
   }

@@ -44,6 +44,13 @@ extension BlobError {
       .init(file: path, offset: offset, expected: "\(wanted) bytes", found: "\(got) bytes")
     case .outOfBounds(let path, let offset, let wanted, let end):
       .init(file: path, offset: offset, expected: "\(wanted) bytes", found: "the end at \(end)")
+    case .cache(_, let path, _), .cacheOnOwnDevice(let path, _): .init(file: path)
+    case .sizeMismatch(let digest, let expected, let found, _):
+      .init(file: digest, expected: "\(expected) bytes", found: "\(found) bytes")
+    case .timedOut(let blob, let offset, let wanted):
+      .init(file: blob, offset: offset, expected: "\(wanted) bytes")
+    case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
+    case .registry, .stopped: .init()
     }
   }
 }

@@ -1,3 +1,4 @@
+import BlobStore
 import Glibc
 import LSMT
 import Posix
@@ -118,7 +119,9 @@ extension Importer {
   private func check(
     _ output: OutputFile, virtualSize: UInt64, segmentCount: UInt64
   ) throws(ImageError) -> String {
-    let layer = try Layer.open(output.temporaryPath, size: output.size).layer
+    let blob: Blob
+    do throws(BlobError) { blob = try Blob(path: output.temporaryPath) } catch { throw .blob(error) }
+    let layer = try Layer.open(blob, size: output.size).layer
     precondition(layer.record.virtualSize == virtualSize && UInt64(layer.segmentCount) == segmentCount)
     return "sha256:\(try layer.digest())"
   }

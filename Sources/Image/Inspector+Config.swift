@@ -96,6 +96,6 @@ private struct TopLevelKeys: Decodable {
     "logLevel",
     "logPath", "cacheConfig", "cacheType", "registryCacheDir", "registryCacheSizeGB", "gzipCacheConfig",
     "credentialConfig", "credentialFilePath", "download", "p2pConfig", "exporterConfig", "prefetchConfig", "certConfig",
-    "userAgent", "serviceConfig",
+    "userAgent", "serviceConfig", "warmblk",
   ]
 }

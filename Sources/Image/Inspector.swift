@@ -30,8 +30,8 @@ public struct Inspector {
   /// A configuration is JSON, which begins with a brace; everything else is looked at as a blob.
   mutating func run() {
     do throws(ImageError) {
-      let blob: LocalBlob
-      do throws(BlobError) { blob = try LocalBlob(path: result.path) } catch { throw .blob(error) }
+      let blob: Blob
+      do throws(BlobError) { blob = try Blob(path: result.path) } catch { throw .blob(error) }
       result.fileSize = blob.fileSize
       if blob.isTarWrapped {
         result.tar = .init(payloadOffset: blob.payloadOffset, payloadSize: blob.payloadSize)
@@ -54,7 +54,7 @@ public struct Inspector {
     prefix.first { !Array(" \t\r\n".utf8).contains($0) } == UInt8(ascii: "{")
   }
 
-  private mutating func inspectTrace(_ blob: LocalBlob) throws(ImageError) {
+  private mutating func inspectTrace(_ blob: Blob) throws(ImageError) {
     result.kind = .trace
     guard blob.payloadSize <= UInt64(Self.traceLimit) else {
       throw .refused(
@@ -74,7 +74,7 @@ public struct Inspector {
   /// 10 million records.
   private static let traceLimit = 240_000_000
 
-  private mutating func inspectBlob(_ blob: LocalBlob) throws(ImageError) {
+  private mutating func inspectBlob(_ blob: Blob) throws(ImageError) {
     let container = try Container.open(blob)
     if let record = container.zfile, let view = container.view {
       result.kind = .zfile
@@ -121,7 +121,7 @@ public struct Inspector {
 
   static let findingLimit = 100
 
-  private mutating func verifyDigest(_ blob: LocalBlob) throws(ImageError) {
+  private mutating func verifyDigest(_ blob: Blob) throws(ImageError) {
     do throws(BlobError) { result.sha256 = try blob.sha256() } catch { throw .blob(error) }
   }
 }

@@ -17,7 +17,7 @@ public final class Layer: @unchecked Sendable {
   private let container: Container
 
   /// The layer's file.
-  public var blob: LocalBlob { container.blob }
+  public var blob: Blob { container.blob }
   /// Bytes of the layer without tar and compression. Blob sectors of the index count in this space.
   public var blobSize: UInt64 { container.size }
   /// The header or trailer of its compression; nil for a layer that is not compressed.
@@ -37,13 +37,12 @@ public final class Layer: @unchecked Sendable {
     let segments: [Segment]
   }
 
-  /// Opens the sealed layer at `path`. `size` is what the configuration says of the file, 0 or nil when it does not.
-  static func open(_ path: String, size: UInt64? = nil) throws(ImageError) -> Opened {
-    let container = try Container.open(path)
-    if let size, size > 0, size != container.blob.fileSize {
-      throw .sizeMismatch(path: path, expected: size, found: container.blob.fileSize)
+  /// Opens the sealed layer in `blob`. `size` is what the configuration says of it, 0 or nil when it does not.
+  static func open(_ blob: Blob, size: UInt64? = nil) throws(ImageError) -> Opened {
+    if let size, size > 0, size != blob.fileSize {
+      throw .sizeMismatch(path: blob.path, expected: size, found: blob.fileSize)
     }
-    return try open(container)
+    return try open(try Container.open(blob))
   }
 
   /// Opens the sealed layer in `container`.

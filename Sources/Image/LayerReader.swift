@@ -3,11 +3,11 @@ import ZFile
 
 /// Reads the blob space of one layer, that is its bytes without tar and compression. One thread at a time.
 struct LayerReader {
-  private let blob: LocalBlob
+  private let blob: Blob
   private let blocks: BlockReader?
 
   /// A reader of `blob`, through `view` when it is compressed.
-  init(blob: LocalBlob, view: JumpTable.View?) throws(ImageError) {
+  init(blob: Blob, view: JumpTable.View?) throws(ImageError) {
     self.blob = blob
     if let view { blocks = try BlockReader(blob: blob, view: view) } else { blocks = nil }
   }
@@ -22,7 +22,7 @@ struct LayerReader {
 /// Reads the content of a ZFile. Keeps the last block that was needed only in part, so that small reads one after
 /// the other decode it once.
 final class BlockReader {
-  private let blob: LocalBlob
+  private let blob: Blob
   private let view: JumpTable.View
   private var decoder: BlockDecoder
   private let content: Bytes
@@ -30,7 +30,7 @@ final class BlockReader {
   private var stored = Bytes(count: 0)
   private var storedBlocks = 0..<0
 
-  init(blob: LocalBlob, view: JumpTable.View) throws(ImageError) {
+  init(blob: Blob, view: JumpTable.View) throws(ImageError) {
     self.blob = blob
     self.view = view
     content = Bytes(count: view.blockSize)

@@ -43,9 +43,20 @@ extension ServiceConfig {
       // In the other modes it is a URL.
       if ["file", "uds"].contains(credentialConfig!.mode) { resolve(&credentialConfig!.path) }
     }
+    if warmblk != nil {
+      resolve(&warmblk!.caFile)
+      resolve(&warmblk!.dockerConfig)
+      warmblk!.hosts = warmblk!.hosts?.mapValues { host in
+        var host = host
+        resolve(&host.caFile)
+        resolve(&host.certFile)
+        resolve(&host.keyFile)
+        return host
+      }
+    }
   }
 
-  /// Values with which upstream's daemon does not start either.
+  /// Values with which upstream's daemon does not start either, and ours that cannot be meant.
   private func check(name: String) throws(ImageError) {
     func oneOf(_ field: String, _ value: String?, _ allowed: [String]) throws(ImageError) {
       guard let value = absent(value), !allowed.contains(value) else { return }
@@ -55,6 +66,10 @@ extension ServiceConfig {
     try oneOf("cacheConfig.cacheType", cacheConfig?.cacheType, ["file", "ocf", "download"])
     try oneOf("cacheType", cacheType, ["file", "ocf", "download"])
     try oneOf("credentialConfig.mode", credentialConfig?.mode, ["file", "http", "https", "uds"])
+    try oneOf("warmblk.onTimeout", warmblk?.onTimeout, ["fail", "wait"])
+    if let seconds = warmblk?.ioTimeout, !(1...86_400).contains(seconds) {
+      throw .invalid(name: name, field: "warmblk.ioTimeout", problem: "is \(seconds); 1 to 86400 seconds")
+    }
     if let ioEngine, ioEngine > 2 {
       throw .invalid(
         name: name, field: "ioEngine", problem: "is \(ioEngine); known are 0 (psync), 1 (libaio), 2 (posix aio)")

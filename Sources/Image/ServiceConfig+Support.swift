@@ -1,34 +1,18 @@
 extension ServiceConfig {
-  private static let remote = "layers are read from this machine only"
-
   /// Fields that are set and have no effect in this version, a sentence each; none of them changes what is read.
-  public var warnings: [String] {
-    registryFields.map { "`\($0)`: \(Self.remote)" } + localFields.map { "`\($0.0)`: \($0.1)" }
-  }
+  public var warnings: [String] { idleFields.map { "`\($0.0)`: \($0.1)" } }
 
-  /// Names of the fields that only matter for remote layers.
-  private var registryFields: [String] {
-    let fields: [(String, Bool)] = [
-      ("registryFsVersion", absent(registryFsVersion) != nil),
-      ("cacheConfig", cacheConfig != nil),
-      ("cacheType", absent(cacheType) != nil),
-      ("registryCacheDir", registryCacheDir != nil),
-      ("registryCacheSizeGB", registryCacheSizeGB != nil),
-      ("gzipCacheConfig", gzipCacheConfig?.enable ?? false),
-      ("credentialConfig", absent(credentialConfig?.mode) != nil),
-      ("credentialFilePath", credentialFilePath != nil),
-      ("download", download?.enable ?? false),
-      ("p2pConfig", p2pConfig?.enable ?? false),
-      ("certConfig", certConfig?.certFile != nil || certConfig?.keyFile != nil),
-      ("userAgent", absent(userAgent) != nil),
-    ]
-    return fields.filter(\.1).map(\.0)
-  }
-
-  private var localFields: [(String, String)] {
+  private var idleFields: [(String, String)] {
     let journal = "messages go to standard error, which systemd keeps"
     let threads = "every queue of a device has its own thread"
+    let cache = "all blobs of the node are in one cache, of files"
     let fields: [(String, Bool, String)] = [
+      ("registryFsVersion", absent(registryFsVersion) != nil, "there is one registry client"),
+      ("cacheConfig.cacheType", ["ocf", "download"].contains(cacheConfig?.cacheType), cache),
+      ("cacheType", ["ocf", "download"].contains(cacheType), cache),
+      ("cacheConfig.refillSize", cacheConfig?.refillSize != nil, "how much is fetched follows the reads"),
+      ("cacheConfig.blockSize", cacheConfig?.blockSize != nil, cache),
+      ("gzipCacheConfig", gzipCacheConfig?.enable ?? false, "turboOCI is not served"),
       ("ioEngine", ioEngine != nil, "how a file is read is chosen by what its file system offers"),
       ("enableThread", enableThread ?? false, threads),
       ("workpoolSize", workpoolSize != nil, threads),

@@ -1,6 +1,6 @@
 /// An overlaybd service configuration, `overlaybd.json`: what upstream's daemon reads for all its images. Every key is
-/// known; this version serves local layers read-only, so that none of them changes what is read, and ``warnings`` names
-/// those that are set and have no effect.
+/// known; none of them changes what is read, and ``warnings`` names those that are set and have no effect. What only
+/// Warmblk knows is under `warmblk`, which overlaybd skips.
 ///
 /// Unknown keys are ignored, and a key with a value of the wrong JSON type is an error that names the key. Relative
 /// paths count from the folder of the configuration file.
@@ -100,6 +100,38 @@ public struct ServiceConfig: Equatable, Sendable, Codable {
     public var keyFile: String?
   }
 
+  /// `warmblk.hosts`: what is particular about one host.
+  public struct Host: Equatable, Sendable, Codable {
+    /// Asked before the host, in order.
+    public var mirrors: [String]?
+    /// Whether its certificate is not verified.
+    public var skipVerify: Bool?
+    /// What its certificate must be signed by, instead of `warmblk.caFile`.
+    public var caFile: String?
+    /// The client's certificate for it, instead of `certConfig`.
+    public var certFile: String?
+    /// Its key.
+    public var keyFile: String?
+    /// Whether it may send from https to http.
+    public var allowPlainRedirects: Bool?
+  }
+
+  /// `warmblk`: what overlaybd has no words for.
+  public struct Own: Equatable, Sendable, Codable {
+    /// Seconds that a read of a remote layer may take: 30.
+    public var ioTimeout: Int64?
+    /// What becomes of it then: `fail`, or `wait` for a registry that will be back.
+    public var onTimeout: String?
+    /// A file of certificates that registries' must be signed by, instead of the system's.
+    public var caFile: String?
+    /// An HTTP proxy; empty for none, absent for what the environment says.
+    public var proxy: String?
+    /// Docker's configuration, instead of the user's own.
+    public var dockerConfig: String?
+    /// By `host` or `host:port`, as the image's `repoBlobUrl` has it.
+    public var hosts: [String: Host]?
+  }
+
   /// `v1` or `v2`: upstream's registry clients.
   public var registryFsVersion: String?
   /// 0 psync, 1 libaio, 2 posix aio.
@@ -146,4 +178,6 @@ public struct ServiceConfig: Equatable, Sendable, Codable {
   public var userAgent: String?
   /// The API for live snapshots.
   public var serviceConfig: Endpoint?
+  /// What only this program knows.
+  public var warmblk: Own?
 }

@@ -93,7 +93,7 @@ import ZFile
     let top = try #require(config.lowers.last)
     #expect(top == .init(file: imported.layerPath, digest: imported.digest, size: imported.size))
     for lower in config.lowers {
-      let blob = try LocalBlob(path: try #require(lower.file))
+      let blob = try Blob(path: try #require(lower.file))
       #expect(lower.digest == "sha256:\(try blob.sha256())" && lower.size == blob.fileSize)
     }
     let image = try Image.open(config: config)

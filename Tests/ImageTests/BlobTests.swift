@@ -4,16 +4,16 @@ import Testing
 
 @testable import Image
 
-@Suite struct LocalBlobTests {
+@Suite struct BlobTests {
   @Test("a file in memory is read plainly, one on a disk through the ring or by workers")
   func readMethod() throws {
     let scratch = try Scratch()
-    let onDisk = try LocalBlob(path: try scratch.write("blob", [1, 2, 3]))
+    let onDisk = try Blob(path: try scratch.write("blob", [1, 2, 3]))
     if fileExists("/dev/shm") {
       let path = "/dev/shm/warmblk-test-\(getpidText())"
       try writeFileAtomically(path, [1])
       defer { _ = try? run(["rm", path]) }
-      #expect(try LocalBlob(path: path).readMethod == .memory)
+      #expect(try Blob(path: path).readMethod == .memory)
     }
     let type = String(decoding: try run(["stat", "-f", "-c", "%T", scratch.path]), as: UTF8.self)
     if type.hasPrefix("ext2/ext3") { #expect(onDisk.readMethod == .ring) }
@@ -26,7 +26,7 @@ import Testing
   func exact() throws {
     let scratch = try Scratch()
     let path = try scratch.write("blob", Array(0..<100))
-    let blob = try LocalBlob(path: path)
+    let blob = try Blob(path: path)
     let buffer = Bytes(count: 10)
     try blob.read(buffer.all, at: 90)
     #expect([UInt8](buffer.all) == Array(90..<100))
@@ -43,11 +43,11 @@ import Testing
   @Test("an empty file and a missing one")
   func degenerate() throws {
     let scratch = try Scratch()
-    let empty = try LocalBlob(path: try scratch.write("empty", []))
+    let empty = try Blob(path: try scratch.write("empty", []))
     #expect(empty.payloadSize == 0 && !empty.isTarWrapped)
     #expect(try empty.sha256() == sha256([]))
-    #expect(throws: BlobError.system(call: "stat", path: "/nowhere", .noEntry)) { try LocalBlob(path: "/nowhere") }
-    #expect(throws: BlobError.notRegularFile(path: "/dev/null")) { try LocalBlob(path: "/dev/null") }
+    #expect(throws: BlobError.system(call: "stat", path: "/nowhere", .noEntry)) { try Blob(path: "/nowhere") }
+    #expect(throws: BlobError.notRegularFile(path: "/dev/null")) { try Blob(path: "/dev/null") }
   }
 
   @Test("the digest is that of the whole file, tar included")
@@ -55,7 +55,7 @@ import Testing
     let scratch = try Scratch()
     let payload = [UInt8](repeating: 5, count: 3_000_000)
     let tar = FixtureTests.paxTar(payload)
-    let blob = try LocalBlob(path: try scratch.write("blob.tar", tar))
+    let blob = try Blob(path: try scratch.write("blob.tar", tar))
     #expect(blob.isTarWrapped && blob.payloadOffset == 1536 && blob.payloadSize == UInt64(payload.count))
     var told = 0
     #expect(try blob.sha256 { told += $0 } == sha256(tar))
@@ -69,7 +69,7 @@ import Testing
     let scratch = try Scratch()
     let tar = FixtureTests.paxTar([UInt8](repeating: 5, count: 10_000))
     let path = try scratch.write("cut.tar", Array(tar.prefix(9000)))
-    let error = #expect(throws: BlobError.self) { try LocalBlob(path: path) }
+    let error = #expect(throws: BlobError.self) { try Blob(path: path) }
     guard case .tar(path, _) = error else {
       Issue.record("\(String(describing: error))")
       return

@@ -1,4 +1,4 @@
-extension LocalBlob {
+extension Blob {
   /// The sha256 of the whole file, tar included, as ``BlobHash/hexadecimal()``. Reads everything; `progress` is told the
   /// bytes of each step.
   public func sha256(progress: (Int) -> Void = { _ in }) throws(BlobError) -> String {
