@@ -50,7 +50,7 @@ let package = Package(
       name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
-      name: "Device", dependencies: ["Image", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
+      name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Host",

@@ -92,14 +92,7 @@ public final class Device: @unchecked Sendable {
     self.image = image
     self.ended = ended
     self.control = control
-    layers = LayerTable(
-      image.layers.enumerated().map { number, layer in
-        LayerSource(
-          // Slot 0 of the rings' file tables is /dev/ublkcN.
-          file: LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd),
-          method: layer.blob.readMethod == .memory ? .memory : .ring, payloadOffset: layer.blob.payloadOffset,
-          blobBytes: layer.blobSize, blocks: layer.blocks)
-      })
+    layers = LayerTable(of: image)
   }
 
   /// SET_PARAMS, queue threads, START_DEV.
@@ -119,14 +112,20 @@ public final class Device: @unchecked Sendable {
     self.character = consume character
     let source = QueueSource(
       map: image.map.view, layers: layers.base, deviceSectors: sectors, isZeroCopy: isZeroCopy)
+    let sources = image.layers.map(\.blob.remote)
     for queue in 0..<queueCount {
+      let port = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
+        try image.remote.map { remote throws(Errno) in
+          try FetchPort(sources: sources, waitsForever: remote.settings.waitsForever)
+        }
+      }
       let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }
       threads.append(
         try QueueThread(
           QueueThread.Plan(
             device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
-            character: slot, affinity: affinity, files: image.layers.map(\.blob.fd), source: source,
-            counters: counters.counters(queue), ended: ended.rawValue)))
+            character: slot, affinity: affinity, files: layers.descriptors, source: source,
+            counters: counters.counters(queue), port: port, ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
     try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
@@ -160,6 +159,8 @@ public final class Device: @unchecked Sendable {
   /// Takes the disk away, waits for the queues and deletes the device. Open and mounted devices vanish under their
   /// users. Past the deadline it throws, and the kernel ends the device with the process.
   public func stop(_ deadline: Deadline) throws(DeviceError) {
+    // The kernel waits for requests that wait for a registry.
+    image.remote?.store.stop()
     var firstError: DeviceError?
     do throws(UblkError) { try control.stop(id) } catch { if error.errno != .noDevice { firstError = .ublk(error) } }
     for thread in threads where !thread.join(deadline) {

@@ -1,3 +1,5 @@
+import BlobStore
+import Image
 import ZFile
 
 /// A layer as a queue reads it: plain values and addresses, valid while the image lives.
@@ -18,6 +20,23 @@ struct LayerSource: BitwiseCopyable {
   let blobBytes: UInt64
   /// Where the compressed blocks are; nil for a layer that is not compressed.
   let blocks: JumpTable.View?
+  /// Whether bytes are here, of a layer that comes from a registry; nil for a file of this machine, where all are.
+  let view: BlobView?
+  /// The other file of a remote layer: what the cache had no room for. `file` is the cache's.
+  let memoryFile: LayerFile
+
+  init(
+    file: LayerFile, method: Method, payloadOffset: UInt64, blobBytes: UInt64, blocks: JumpTable.View?,
+    view: BlobView? = nil, memoryFile: LayerFile = LayerFile(slot: 0, descriptor: -1)
+  ) {
+    self.file = file
+    self.method = method
+    self.payloadOffset = payloadOffset
+    self.blobBytes = blobBytes
+    self.blocks = blocks
+    self.view = view
+    self.memoryFile = memoryFile
+  }
 
   @inline(__always)
   var isCompressed: Bool { blocks != nil }
@@ -33,6 +52,32 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
     memory.initialize(from: layers, count: layers.count)
     base = UnsafePointer(memory)
     count = layers.count
+  }
+
+  /// The layers of an image, and their files in a ring's table: slot 0 is `/dev/ublkcN`, then the layers', then the
+  /// other files of those that are remote.
+  init(of image: Image) {
+    var extra = image.layers.count
+    self.init(
+      image.layers.enumerated().map { number, layer in
+        let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd)
+        guard let remote = layer.blob.remote?.blob else {
+          return LayerSource(
+            file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,
+            payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
+        }
+        extra += 1
+        return LayerSource(
+          file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
+          blocks: layer.blocks, view: remote.view,
+          memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
+      })
+  }
+
+  /// The descriptors of slots 1 and up.
+  var descriptors: [Int32] {
+    let layers = UnsafeBufferPointer(start: base, count: count)
+    return layers.map(\.file.descriptor) + layers.filter { $0.view != nil }.map(\.memoryFile.descriptor)
   }
 
   deinit { base.deallocate() }

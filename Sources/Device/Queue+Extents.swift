@@ -112,7 +112,9 @@ extension Queue where Transport: ~Copyable {
     state.pointee.position &+= length
     if layer.pointee.method == .memory {
       readNow(tag, &operation, into: memory.scratch(tag) + Int(operation.scratch))
-      if !state.pointee.hasFailed { decode(tag, operation) }
+      if !state.pointee.hasFailed, !decode(tag, operation) {
+        fail(tag, .decode, layer: operation.layer, offset: operation.fileOffset, code: 0)
+      }
       return true
     }
     guard let index = takeOperation(tag) else { return false }

@@ -6,8 +6,17 @@ import ZFile
 extension Queue where Transport: ~Copyable {
   /// Starts an operation's read, or the rest of it.
   mutating func submit(_ index: Int, _ tag: Int) {
+    let layer = source.layers + Int(operations[index].layer)
+    if let view = layer.pointee.view {
+      guard let place = admit(index, layer, view) else { return }
+      return read(index, tag, place)
+    }
+    read(index, tag, layer.pointee.file)
+  }
+
+  @inline(__always)
+  private mutating func read(_ index: Int, _ tag: Int, _ file: LayerFile) {
     let operation = operations[index]
-    let file = source.layers[Int(operation.layer)].file
     let offset = operation.fileOffset &+ UInt64(operation.done)
     let count = operation.count &- operation.done
     if source.isZeroCopy, !operation.isCompressed {
@@ -34,14 +43,21 @@ extension Queue where Transport: ~Copyable {
     if result > 0 || result == -EINTR || result == -EAGAIN, operation.pointee.done < operation.pointee.count {
       return submit(index, tag)
     }
-    states[tag].operations &= ~bit
+    if readsAgain(index, tag) { return }
     if operation.pointee.done < operation.pointee.count {
       fail(
         tag, .read, layer: operation.pointee.layer,
         offset: operation.pointee.fileOffset &+ UInt64(operation.pointee.done), code: Int(result))
-    } else if operation.pointee.isCompressed, !states[tag].hasFailed {
-      decode(tag, operation.pointee)
+    } else if operation.pointee.isCompressed, !states[tag].hasFailed, !decode(tag, operation.pointee) {
+      if repairs(index) { return }
+      fail(tag, .decode, layer: operation.pointee.layer, offset: operation.pointee.fileOffset, code: 0)
     }
+    finish(bit, tag)
+  }
+
+  /// An operation is over, however it ended.
+  mutating func finish(_ bit: UInt8, _ tag: Int) {
+    states[tag].operations &= ~bit
     if states[tag].operations == 0 { states[tag].scratchUsed = 0 }
     start(tag)
   }
@@ -58,9 +74,9 @@ extension Queue where Transport: ~Copyable {
     }
   }
 
-  /// Decodes the blocks of an operation into the request.
-  mutating func decode(_ tag: Int, _ operation: Operation) {
-    guard let blocks = source.layers[Int(operation.layer)].blocks else { return }
+  /// Decodes the blocks of an operation into the request; false when one is damaged.
+  mutating func decode(_ tag: Int, _ operation: Operation) -> Bool {
+    guard let blocks = source.layers[Int(operation.layer)].blocks else { return true }
     let shift = UInt64(blocks.blockShift)
     let scratch = memory.scratch(tag) + Int(operation.scratch)
     let end = operation.blobOffset &+ UInt64(operation.length)
@@ -83,7 +99,7 @@ extension Queue where Transport: ~Copyable {
           compression: blocks.compression, hasChecksum: blocks.hasChecksums)
       } catch {
         if !isWhole { blockCache.forgetLast() }
-        return fail(tag, .decode, layer: operation.layer, offset: operation.fileOffset &+ UInt64(stored), code: 0)
+        return false
       }
       if !isWhole {
         target.copyMemory(from: place + Int(offset &- blockStart), byteCount: Int(taken))
@@ -94,5 +110,6 @@ extension Queue where Transport: ~Copyable {
       block &+= 1
     }
     if self.source.isZeroCopy { copyOut(tag, operation) }
+    return true
   }
 }

@@ -19,6 +19,8 @@ struct QueueSource: @unchecked Sendable {
 ///
 ///     arrive ─ one extent ──▶ serveWhole ──▶ answered by the kernel after the read, or at once
 ///        └─── several ──▶ start (Queue+Extents) ──▶ finishOperation (Queue+Operations) ──▶ start … ──▶ answer
+///
+/// Bytes of a remote layer that are not here are wanted before they are read (Queue+Remote).
 struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   var transport: Transport
   let source: QueueSource
@@ -80,6 +82,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       if event.result == 0 { arrive(event.index) } else { retire(event.index, event.result) }
     case Event.Kind.operation.rawValue:
       finishOperation(event.index, result: event.result)
+    case Event.Kind.fetched.rawValue:
+      finishFetch(event.index, result: event.result)
     default:
       tick()
     }
@@ -117,7 +121,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       return true
     }
     let layer = source.layers + Int(mapping.layer)
-    if layer.pointee.isCompressed || layer.pointee.method != .ring { return false }
+    if layer.pointee.isCompressed || layer.pointee.method != .ring || layer.pointee.view != nil { return false }
     // The operation is set up as if it were one of several: it only completes if it did not succeed in full.
     let index = tag &* RequestState.operationsMax
     let offset = layer.pointee.payloadOffset &+ mapping.blobSector << 9

@@ -32,6 +32,8 @@ public struct QueueCounters: BitwiseCopyable, Sendable {
     case request = 4
     /// The driver refused an answer. The offset is the tag.
     case command = 5
+    /// Bytes of a remote layer did not come. The offset is one of the blob, the code says why.
+    case fetch = 6
   }
 
   /// All zero.

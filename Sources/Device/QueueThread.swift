@@ -19,6 +19,8 @@ final class QueueThread: Sendable {
     let files: [Int32]
     let source: QueueSource
     let counters: UnsafeMutablePointer<QueueCounters>
+    /// Where remote layers are wanted; nil without any.
+    let port: FetchPort?
     /// An event descriptor that is written when the thread ends.
     let ended: Int32
   }
@@ -90,7 +92,7 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        isZeroCopy: plan.source.isZeroCopy)
+        isZeroCopy: plan.source.isZeroCopy, port: plan.port)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {

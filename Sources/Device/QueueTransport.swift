@@ -39,6 +39,10 @@ protocol QueueTransport: ~Copyable {
   /// Copies memory into the request's pages now: bytes, or a negative error number. Only in a zero-copy device.
   mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int
 
+  /// Asks for bytes of a remote layer that are not here; `operation` completes as `fetched`. With `repairs`, what is
+  /// here is damaged.
+  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool)
+
   /// Makes `tick` complete once, about a second from now.
   mutating func startTimer()
 
@@ -58,6 +62,10 @@ struct Event: BitwiseCopyable {
     case operation = 1
     /// The timer ran out.
     case tick = 2
+    /// Bytes that were wanted are here, or will not come. The index is the operation.
+    case fetched = 3
+    /// Somebody outside the ring has something to say: the transport's own business.
+    case wake = 4
   }
 
   let userData: UInt64

@@ -1,3 +1,4 @@
+import BlobStore
 import LSMT
 
 /// A request that is being served. One per tag.
@@ -43,4 +44,13 @@ struct Operation: BitwiseCopyable {
   var length: UInt32
   /// Where those bytes lie in the layer's blob space.
   var blobOffset: UInt64
+  /// Of a remote layer: the lease under which its bytes are read.
+  var lease: BlobView.Lease? = nil
+  /// How often its bytes were asked for.
+  var attempts: UInt8 = 0
+  /// Whether its bytes were found damaged and asked for anew.
+  var isRepaired = false
+
+  /// Bytes that were brought and dropped again before they were read, so often, mean a cache far too small.
+  static let attemptsMax: UInt8 = 100
 }

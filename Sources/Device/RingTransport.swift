@@ -13,6 +13,10 @@ struct RingTransport: QueueTransport, ~Copyable {
   private let character: Int32
   private let memory: RequestMemory
   private let isZeroCopy: Bool
+  private let port: FetchPort?
+  /// What the port had, and how much of it was taken.
+  private var fetched: [Event] = []
+  private var fetchedTaken = 0
   private var ready: UInt32 = 0
   private var taken: UInt32 = 0
   private let second = TimerInterval(seconds: 1)
@@ -20,7 +24,7 @@ struct RingTransport: QueueTransport, ~Copyable {
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
     character: Int32, queue: Int, depth: Int, files: [Int32], memory: RequestMemory,
-    isZeroCopy: Bool
+    isZeroCopy: Bool, port: FetchPort?
   ) throws(Errno) {
     // Room for every tag's answer and a read each; a queue that needs more submits in between.
     let ring = try Ring(entries: UInt32(min(depth * 4, 16384)), flags: .serving)
@@ -33,6 +37,18 @@ struct RingTransport: QueueTransport, ~Copyable {
     self.character = character
     self.memory = memory
     self.isZeroCopy = isZeroCopy
+    self.port = port
+    if port != nil { listen() }
+  }
+
+  /// Has the ring tell once when the port has something.
+  private mutating func listen() {
+    guard let port else { return }
+    entry().poll(port.descriptor, userData: Event.userData(.wake, 0))
+  }
+
+  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool) {
+    port?.want(layer: layer, offset: offset, count: count, operation: operation, repairs: repairs)
   }
 
   func request(_ tag: Int) -> Request { requests[tag] }
@@ -124,10 +140,31 @@ struct RingTransport: QueueTransport, ~Copyable {
   }
 
   mutating func nextEvent() -> Event? {
-    if taken == ready { return nil }
+    if taken == ready { return nextFetched() }
     let completion = ring.completion(taken)
     taken &+= 1
-    return Event(userData: completion.userData, result: completion.result)
+    let event = Event(userData: completion.userData, result: completion.result)
+    if event.kindNumber == Event.Kind.wake.rawValue {
+      takeFetched()
+      return nextEvent()
+    }
+    return event
+  }
+
+  @inline(__always)
+  private mutating func nextFetched() -> Event? {
+    if fetchedTaken == fetched.count { return nil }
+    fetchedTaken += 1
+    return fetched[fetchedTaken - 1]
+  }
+
+  @inline(never)
+  private mutating func takeFetched() {
+    guard let port else { return }
+    fetched.removeFirst(fetchedTaken)
+    fetchedTaken = 0
+    fetched += port.take()
+    listen()
   }
 
   /// The next free entry; a full ring is submitted first.

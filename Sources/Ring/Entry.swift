@@ -44,6 +44,12 @@ public struct Entry {
     raw.pointee.user_data = userData
   }
 
+  /// Completes once `file`, a descriptor, is readable.
+  @inlinable public func poll(_ file: Int32, userData: UInt64) {
+    io_uring_prep_poll_add(raw, file, UInt32(POLLIN))
+    raw.pointee.user_data = userData
+  }
+
   @inlinable func finish(_ userData: UInt64, _ flags: EntryFlags) {
     raw.pointee.user_data = userData
     raw.pointee.flags = flags.rawValue

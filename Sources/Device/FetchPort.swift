@@ -1,0 +1,64 @@
+import BlobStore
+import CLinux
+import Glibc
+import Posix
+import Synchronization
+
+/// Where a queue's wants go to the store, and where it hears of their ends: a list, and an event descriptor that the
+/// queue's ring waits for. Only what is not here takes this way, so it may lock and allocate.
+final class FetchPort: Sendable {
+  private let sources: [RemoteSource?]
+  private let waitsForever: Bool
+  private let inbox = Mutex<[Event]>([])
+  private let wake: Descriptor
+
+  /// `sources` are the layers', bottom first; nil for files of this machine.
+  init(sources: [RemoteSource?], waitsForever: Bool) throws(Errno) {
+    self.sources = sources
+    self.waitsForever = waitsForever
+    wake = Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
+  }
+
+  /// Readable when `take` has something.
+  var descriptor: Int32 { wake.rawValue }
+
+  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool) {
+    guard let source = sources[layer] else { return post(operation, -EIO) }
+    let range = offset..<offset + UInt64(count)
+    let deadline = waitsForever ? nil : Deadline(milliseconds: source.patience)
+    let completion: @Sendable (BlobError?) -> Void = { error in self.post(operation, error.map { -$0.code } ?? 0) }
+    if repairs {
+      source.store.repair(source.blob, range, deadline: deadline, completion: completion)
+    } else {
+      source.store.want(source.blob, range, .demand, deadline: deadline, completion: completion)
+    }
+  }
+
+  private func post(_ operation: UInt32, _ result: Int32) {
+    inbox.withLock { $0.append(Event(.fetched, operation, result: result)) }
+    var one: UInt64 = 1
+    _ = write(wake.rawValue, &one, 8)
+  }
+
+  /// What has ended since the last call.
+  func take() -> [Event] {
+    var count: UInt64 = 0
+    _ = read(wake.rawValue, &count, 8)
+    return inbox.withLock { events in
+      defer { events = [] }
+      return events
+    }
+  }
+}
+
+extension BlobError {
+  /// The error number that stands for it in a queue's counters.
+  fileprivate var code: Int32 {
+    switch self {
+    case .timedOut: ETIMEDOUT
+    case .stopped: ESHUTDOWN
+    case .cache(_, _, let errno), .read(_, _, _, let errno): errno.rawValue
+    default: EIO
+    }
+  }
+}
