@@ -1,9 +1,10 @@
 // Calls on files that Swift's Glibc module lacks: guarded by _GNU_SOURCE, or variadic. No logic and no state.
 #pragma once
 
+#include "linux_shim.h"
+
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/fs.h>
 #include <stdint.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>

@@ -49,6 +49,8 @@ public struct DeviceListing: Encodable, Sendable {
   public var errors: UInt64?
   /// When it was made, in seconds since 1970.
   public var created: Int64?
+  /// What is known of its remote layers; nil without any.
+  public var remote: RemoteStatus?
   /// What is wrong and what to do; nil when nothing is.
   public var problem: String?
 
@@ -84,6 +86,8 @@ public struct DeviceListing: Encodable, Sendable {
       requests: counters?.requests, bytes: counters?.bytes, errors: counters?.errors, created: state.created)
     (listing.state, listing.problem) = condition(
       state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
+    listing.remote = RemoteStatus.read(directory.remotePath(id))
+    if listing.problem == nil { listing.problem = listing.remote?.trouble }
     return listing
   }
 

@@ -3,7 +3,8 @@ import Posix
 
 /// Where servers say what they serve: `/run/warmblk`, on a tmpfs, so that a boot empties it.
 ///
-/// For device N: `N.json` (`DeviceState`), `N.counters` (`CounterPage`), `N.log` (the server's messages).
+/// For device N: `N.json` (`DeviceState`), `N.counters` (`CounterPage`), `N.remote.json` (`RemoteStatus`, with remote
+/// layers only), `N.log` (the server's messages).
 public struct RunDirectory: Sendable {
   /// The directory, absolute.
   public let path: String
@@ -26,6 +27,8 @@ public struct RunDirectory: Sendable {
   public func statePath(_ id: UInt32) -> String { "\(path)/\(id).json" }
   /// The counter file of device `id`.
   public func countersPath(_ id: UInt32) -> String { "\(path)/\(id).counters" }
+  /// What the server of device `id` says of remote layers.
+  public func remotePath(_ id: UInt32) -> String { "\(path)/\(id).remote.json" }
   /// The messages of the server of device `id`.
   public func logPath(_ id: UInt32) -> String { "\(path)/\(id).log" }
   /// The messages of a server that does not have a device yet.
@@ -84,6 +87,7 @@ public struct RunDirectory: Sendable {
     try locked { () throws(HostError) in
       if let server, let state = try? self.state(id), state.server != server { return }
       _ = unlink(countersPath(id))
+      _ = unlink(remotePath(id))
       if !keepingLog { _ = unlink(logPath(id)) }
       if unlink(statePath(id)) != 0, Errno.last != .noEntry {
         throw .system(what: "remove \(statePath(id))", .last)

@@ -12,12 +12,15 @@ public struct ServerOptions: Sendable {
   public var device: DeviceOptions
   /// Where the state files are.
   public var directory: RunDirectory
+  /// How layers that are in a registry are had.
+  public var remote: RemoteSettings
 
   /// All options.
-  public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory) {
+  public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory, remote: RemoteSettings) {
     self.config = config
     self.device = device
     self.directory = directory
+    self.remote = remote
   }
 }
 
@@ -44,11 +47,13 @@ struct Server {
     ServerProcess.prepare(log)
     try directory.make()
     let image = try openImage()
-    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path], log)
+    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded, log)
     let device = try start(image)
+    let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
     do throws(HostError) {
       try waitUntilUsable(device)
       try directory.write(state(image, device.id, device.queueCount, .serving, isZeroCopy: device.isZeroCopy))
+      watch?.report(log)
       try report(.ready(device.id))
     } catch {
       try? stop(device)
@@ -57,14 +62,15 @@ struct Server {
     log.info(
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
-    waitForEnd(device, signals)
+    image.remote?.startDownload(of: image)
+    waitForEnd(device, signals, watch)
     signals.release()
     try stop(device)
   }
 
   private func openImage() throws(HostError) -> Image {
     do throws(ImageError) {
-      let image = try Image.open(config: options.config)
+      let image = try Image.open(config: options.config, remote: options.remote)
       for warning in image.warnings { log.warning("\(warning)") }
       return image
     } catch {
@@ -126,7 +132,7 @@ struct Server {
   }
 
   /// Until SIGTERM, SIGINT, or the end of a queue.
-  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue) {
+  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?) {
     var entries = [
       pollfd(fd: signals.rawValue, events: Int16(POLLIN), revents: 0),
       pollfd(fd: device.endedDescriptor, events: Int16(POLLIN), revents: 0),
@@ -140,6 +146,7 @@ struct Server {
         failures = counters.failures
         log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
       }
+      watch?.report(log)
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")
         return
@@ -162,6 +169,7 @@ struct Server {
     case .decode: "\(place): the compressed block there is damaged; `warmblk inspect --verify` checks all of them"
     case .copy: "the kernel refused data at byte \(counters.lastOffset) of a request: \(reason)"
     case .request: "a request that a read-only disk does not get, at byte \(counters.lastOffset)"
+    case .fetch: "\(place): its bytes did not come: \(reason); what the registry says is above"
     case .command: "the driver refused the answer of tag \(counters.lastOffset): \(Errno(rawValue: counters.lastCode))"
     case nil, .some(.none): "nothing is known of the failure"
     }

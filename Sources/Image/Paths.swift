@@ -1,7 +1,7 @@
 import Glibc
 
 /// `path` from the working directory or from `folder`. Purely textual: links and `..` are the kernel's business.
-func absolutePath(_ path: String, in folder: String? = nil) -> String {
+public func absolutePath(_ path: String, in folder: String? = nil) -> String {
   if path.hasPrefix("/") { return path }
   let base = folder ?? workingDirectory()
   return base.hasSuffix("/") ? base + path : "\(base)/\(path)"

@@ -54,3 +54,22 @@ public final class RemoteLayers: Sendable {
     listener.withLock { $0 }?(event)
   }
 }
+
+extension Image {
+  /// Folders and files that are still opened while the image is served.
+  public var pathsNeeded: [String] {
+    guard let settings = remote?.settings else { return [] }
+    // /etc: names of hosts and the system's certificates.
+    return ["/etc", settings.cacheFolder, settings.registry.caFile].compactMap { $0 }
+      + settings.registry.credentials.compactMap(\.path) + config.lowers.compactMap(\.dir)
+  }
+}
+
+extension CredentialSource {
+  fileprivate var path: String? {
+    switch self {
+    case .docker(let path), .file(let path), .unixSocket(let path, _): path
+    case .http: nil
+    }
+  }
+}

@@ -13,3 +13,4 @@ public final class RegistryClient: @unchecked Sendable {
   public func cancel(_ handle: FetchHandle) {}
   public var onTrouble: ((Trouble) -> Void)?
 }
+extension Trouble: CustomStringConvertible { public var description: String { "" } }

@@ -29,6 +29,8 @@ struct DeviceArguments: ParsableArguments {
   @Flag(help: "Also on kernels whose ublk driver is known to crash (see `warmblk doctor`).")
   var allowBadKernel = false
 
+  @OptionGroup var remote: RemoteArguments
+
   func validate() throws {
     if let id, id >= 1 << 20 { throw ValidationError("--id \(id): device numbers are 0 to \(1 << 20 - 1).") }
     if let queues, !(1...4096).contains(queues) { throw ValidationError("--queues \(queues): 1 to 4096.") }
@@ -42,6 +44,6 @@ struct DeviceArguments: ParsableArguments {
     do throws(ImageError) { image = try ImageConfig.load(config) } catch { throw .image(error) }
     return ServerOptions(
       config: image, device: DeviceOptions(id: id, queues: queues, depth: depth, timeout: timeout),
-      directory: .standard())
+      directory: .standard(), remote: try remote.settings())
   }
 }

@@ -25,6 +25,8 @@ struct Export: ParsableCommand {
   @Flag(help: "Replace a file that is there already.")
   var force = false
 
+  @OptionGroup var remote: RemoteArguments
+
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -32,8 +34,9 @@ struct Export: ParsableCommand {
     let line = ProgressLine("exporting")
     try failing("export") { () throws(HostError) in
       defer { line.end() }
+      let remote = try remote.settings()
       do throws(ImageError) {
-        let image = try Image.open(configPath: config)
+        let image = try Image.open(configPath: config, remote: remote)
         for warning in image.warnings { printError("warmblk export: \(warning)") }
         let written = try Exporter.run(image, to: output, force: force) { line.show($0) }
         line.end()
