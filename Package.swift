@@ -27,6 +27,8 @@ let package = Package(
     .systemLibrary(
       name: "CCodecs", path: "CShims/CCodecs", pkgConfig: "libzstd",
       providers: [.apt(["libzstd-dev", "liblz4-dev"])]),
+    .systemLibrary(
+      name: "CCurl", path: "CShims/CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CLinux", path: "CShims/CLinux"),
     .systemLibrary(name: "CUblk", path: "CShims/CUblk"),
 
@@ -40,8 +42,10 @@ let package = Package(
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
     .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
 
+    // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
+    .target(name: "Registry", dependencies: ["Posix", "CCurl", "CLinux"], swiftSettings: settings),
+
     // From an image's configuration to extents, and from extents to a device.
-    .target(name: "Registry", dependencies: ["Posix"], swiftSettings: settings),
     .target(
       name: "BlobStore",
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
@@ -79,6 +83,9 @@ let package = Package(
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
       name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "RegistryTests", dependencies: ["Registry", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(

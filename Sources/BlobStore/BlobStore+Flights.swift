@@ -87,7 +87,7 @@ extension BlobStore {
     counters.fetchesAtomic.add(1, ordering: .relaxed)
     flying[flight.fetchClass, default: 0] += 1
     let handle = origin.fetch(
-      blob.location, .bytes(bytes), expectedSize: blob.size, into: buffer, deadline: deadline(of: flight),
+      blob.location, .bytes(bytes), into: buffer, deadline: deadline(of: flight),
       progress: { [weak self, weak flight] count in
         guard let self, let flight else { return }
         self.progress(flight, from: start, buffer, count)

@@ -50,7 +50,7 @@ extension BlobStore {
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.suffixBytes, alignment: 4096)
       counters.fetchesAtomic.add(1, ordering: .relaxed)
       _ = origin.fetch(
-        location, .suffix(buffer.count), expectedSize: nil, into: buffer, deadline: deadline, progress: { _ in },
+        location, .suffix(buffer.count), into: buffer, deadline: deadline, progress: { _ in },
         completion: { result in
           switch result {
           case .success(let found):

@@ -15,8 +15,8 @@ public protocol EventLoop: AnyObject, Sendable {
 public protocol BlobOrigin: AnyObject {
   /// As `RegistryClient.fetch` has it.
   func fetch(
-    _ blob: BlobLocation, _ range: FetchRange, expectedSize: UInt64?, into buffer: UnsafeMutableRawBufferPointer,
-    deadline: Deadline?, progress: @escaping (Int) -> Void,
+    _ blob: BlobLocation, _ range: FetchRange, into buffer: UnsafeMutableRawBufferPointer, deadline: Deadline?,
+    progress: @escaping (Int) -> Void,
     completion: @escaping (Result<FetchResult, RegistryError>) -> Void
   ) -> FetchHandle
   /// As `RegistryClient.cancel` has it.

@@ -6,3 +6,19 @@ public enum Trouble: Equatable, Sendable {
   /// A host that had failed `failures` times in a row answers again, `milliseconds` after the first of them.
   case recovered(host: String, failures: Int, milliseconds: Int)
 }
+
+extension Trouble: CustomStringConvertible {
+  /// Who failed, with what, and what happens next.
+  public var description: String {
+    switch self {
+    case .attempt(_, _, let error, let number, let pause):
+      switch pause {
+      case nil: "\(error) (attempt \(number), the last)"
+      case 0: "\(error) (attempt \(number), the next follows at once)"
+      case .some(let milliseconds): "\(error) (attempt \(number), the next in \(milliseconds) ms)"
+      }
+    case .recovered(let host, let failures, let milliseconds):
+      "\(host) answers again, after \(failures) failures and \(milliseconds) ms"
+    }
+  }
+}
