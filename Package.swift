@@ -89,7 +89,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
-      name: "EngineTests", dependencies: ["Device", "Image", "LSMT", "ZFile", "Posix"],
+      name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),

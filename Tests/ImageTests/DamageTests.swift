@@ -1,3 +1,4 @@
+import BlobStore
 import Glibc
 import Posix
 import Testing
@@ -106,7 +107,7 @@ struct DamageTests {
     let scratch = try Scratch(inMemory: true)
     let name = "zfile/l0.commit.lz4.4k.zf"
     var bytes = try Fixtures.bytes(name)
-    let container = try Container.open(Fixtures.path(name))
+    let container = try Container.open(Blob(path: Fixtures.path(name)))
     let table = container.view
     let view = try #require(table)
     let bad = [3, 4, 20, 41]
