@@ -60,12 +60,12 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     return map.drops.pointee.load(ordering: .relaxed) == lease.drops
   }
 
-  /// Whether the cache has a chunk, and this process or the check of the whole blob has found it whole.
+  /// Whether the cache has a chunk, and this process has found it whole. That others have, or that the whole blob once
+  /// had its sha256, says nothing of what a disk gives back today.
   @inline(__always)
   func isChecked(_ chunk: Int) -> Bool {
     let word = cache.word(chunk)
-    guard word.isPresent else { return false }
-    return checked[chunk].load(ordering: .relaxed) == word.tag || cache.trusted.pointee.load(ordering: .acquiring) == 1
+    return word.isPresent && checked[chunk].load(ordering: .relaxed) == word.tag
   }
 
   /// Notes the time, which decides what goes first when room is made. Written only when it changed: the memory is a
