@@ -87,6 +87,9 @@ let package = Package(
     .testTarget(
       name: "RegistryTests", dependencies: ["Registry", "Posix"],
       swiftSettings: settings),
+    .testTarget(
+      name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "Posix", "CLinux", "ZFile"],
+      swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],

@@ -94,14 +94,14 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     (stamp << 7 | stamp >> 57) &* 0x9e37_79b9_7f4a_7c15 ^ word.rawValue
   }
 
-  /// Whether the cache has a chunk, and this process or the check of the whole blob has found it whole.
+  /// Whether the cache has a chunk, and this process has found it whole. That others have, or that the whole blob once
+  /// had its sha256, says nothing of what a disk gives back today.
   @inline(__always)
   func isChecked(_ chunk: Int) -> Bool { isChecked(chunk, cache.word(chunk)) }
 
   @inline(__always)
   private func isChecked(_ chunk: Int, _ word: ChunkWord) -> Bool {
-    guard word.isPresent else { return false }
-    return checked[chunk].load(ordering: .relaxed) == word.tag || cache.trusted.pointee.load(ordering: .acquiring) == 1
+    word.isPresent && checked[chunk].load(ordering: .relaxed) == word.tag
   }
 
   /// Notes the time, which decides what goes first when room is made. Written only when it changed: the memory is a

@@ -29,8 +29,9 @@ final class ChunkFile: Sendable {
     self.claims = claims
   }
 
-  /// One in memory, empty.
+  /// One in memory, empty. `EFBIG` for more than a map can have.
   static func inMemory(blobSize: UInt64) throws(Errno) -> ChunkFile {
+    guard blobSize <= ChunkMap.blobBytesMax else { throw Errno(rawValue: EFBIG) }
     let data = Descriptor(owning: try retryingInterrupts { clinux_memfd("warmblk-chunks") })
     try data.truncate(to: blobSize)
     let map = try ChunkMap(file: nil, chunks: ChunkMap.chunkCount(ofBlob: blobSize))
@@ -52,7 +53,9 @@ final class ChunkFile: Sendable {
   func release(_ chunks: Range<Int>) { _ = lock(F_UNLCK, chunks) }
 
   private func lock(_ type: Int32, _ chunks: Range<Int>) -> Bool {
-    switch claims {
+    // A length of 0 would mean everything behind it.
+    if chunks.isEmpty { return true }
+    return switch claims {
     case .none: true
     case .some(let claims):
       clinux_lock_range(claims.rawValue, Int16(type), Int64(chunks.lowerBound), Int64(chunks.count)) == 0
@@ -61,18 +64,29 @@ final class ChunkFile: Sendable {
 
   // MARK: Content
 
+  /// The sum that a chunk's word has. The seed is not 0, as a hole's bytes, zeroes, would then have the sum of a word
+  /// that was never written.
+  static func sum(_ bytes: UnsafeRawBufferPointer) -> UInt32 { crc32cRaw(bytes, seed: .max) }
+
   /// Stores a chunk and publishes it. Only with its claim.
   func store(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
+    // Readers of what is there must notice that it is written over.
+    if view.word(chunk).isPresent { announceDrop(chunk) }
     try data.writeFully(bytes, at: range(of: chunk).lowerBound)
-    view.publish(chunk, crc: crc32cRaw(bytes, seed: 0))
+    view.publish(chunk, crc: Self.sum(bytes))
   }
 
   /// Drops a chunk and gives its space back. Only with its claim.
   func drop(_ chunk: Int) {
-    view.drop(chunk)
+    announceDrop(chunk)
     let range = range(of: chunk)
     // Where it is refused the bytes stay until they are written over.
     _ = clinux_punch_hole(data.rawValue, Int64(range.lowerBound), Int64(range.count))
+  }
+
+  private func announceDrop(_ chunk: Int) {
+    // A trust that survived a power cut which the hole survived too would be believed.
+    if view.drop(chunk) { try? map.synchronizeHeader() }
   }
 
   /// Reads a chunk that is here and checks it: its word, or nil when it is not here or not what was stored.
@@ -81,7 +95,7 @@ final class ChunkFile: Sendable {
     guard word.isPresent else { return nil }
     let range = range(of: chunk)
     let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
-    guard (try? read(part, at: range.lowerBound)) == true, crc32cRaw(UnsafeRawBufferPointer(part), seed: 0) == word.crc
+    guard (try? read(part, at: range.lowerBound)) == true, Self.sum(UnsafeRawBufferPointer(part)) == word.crc
     else { return nil }
     return view.word(chunk) == word ? word : nil
   }

@@ -14,9 +14,9 @@ import ZFile
 ///     24   32   its sha256
 ///     56   u32  CRC-32C of bytes 0 to 56
 ///     64   u64  drops: counts times that chunks were dropped, before their bytes go
-///     72   u64  1 when the whole blob was found to have its sha256
+///     72   u64  the drops, plus 1, at the time when the whole blob was found to have its sha256; 0 before
 ///     4096 u64  a `ChunkWord` for each chunk
-///          u32  when each chunk was read last, in minutes since 1970; behind the words
+///          u32  when each chunk was read last, in seconds since 1970; behind the words
 ///
 /// A word is written when its chunk's bytes are, but both reach the disk in any order. So after a power cut a word may
 /// speak of bytes that are not there: whoever reads a chunk first checks its CRC.
@@ -46,16 +46,32 @@ struct ChunkMap: ~Copyable, @unchecked Sendable {
     }
 
     /// Makes a chunk absent. From here on nobody believes bytes of it that were read before. Only with its claim.
-    func drop(_ chunk: Int) {
-      trusted.pointee.store(0, ordering: .sequentiallyConsistent)
+    /// Whether the blob was trusted until now.
+    func drop(_ chunk: Int) -> Bool {
       words[chunk].store(word(chunk).dropped.rawValue, ordering: .sequentiallyConsistent)
-      drops.pointee.add(1, ordering: .sequentiallyConsistent)
+      // With the count goes the trust, in one step.
+      let before = drops.pointee.add(1, ordering: .sequentiallyConsistent).oldValue
+      return trusted.pointee.load(ordering: .sequentiallyConsistent) == before &+ 1
     }
+
+    /// Times that chunks were dropped.
+    var dropCount: UInt64 { drops.pointee.load(ordering: .sequentiallyConsistent) }
+
+    /// Whether all of the blob was here and had its sha256, and nothing was dropped since.
+    var isTrusted: Bool { trusted.pointee.load(ordering: .sequentiallyConsistent) == dropCount &+ 1 }
+
+    /// The whole blob was read and had its sha256, while `dropCount` was this.
+    func trust(_ dropCount: UInt64) { trusted.pointee.store(dropCount &+ 1, ordering: .sequentiallyConsistent) }
   }
 
   let view: View
   let chunkCount: Int
   private let mapping: MemoryMapping
+
+  /// Brings the counts of drops and of trust to the disk.
+  func synchronizeHeader() throws(Errno) {
+    if msync(mapping.base, Self.headerBytes, MS_SYNC) != 0 { throw .last }
+  }
 
   static func chunkCount(ofBlob bytes: UInt64) -> Int { Int((bytes + chunkBytes - 1) >> chunkShift) }
 

@@ -2,7 +2,7 @@
 ///
 ///     63…56  state: 0 not here, 1 here
 ///     55…32  generation: counts how often the chunk was dropped
-///     31…0   CRC-32C of the chunk's bytes, as `crc32cRaw` with seed 0
+///     31…0   CRC-32C of the chunk's bytes, as `ChunkFile.sum` has it
 struct ChunkWord: Equatable, BitwiseCopyable {
   let rawValue: UInt64
 
@@ -16,7 +16,7 @@ struct ChunkWord: Equatable, BitwiseCopyable {
 
   private var generation: UInt64 { rawValue >> 32 & 0xff_ffff }
 
-  /// What a process notes of a chunk that it has checked: never 0, other after each drop (of 65535).
+  /// What a process notes of a chunk that it has checked: never 0, and another after each of the next 32767 drops.
   @inline(__always)
   var tag: UInt16 { UInt16(truncatingIfNeeded: rawValue >> 32) | 1 << 15 }
 
@@ -24,5 +24,5 @@ struct ChunkWord: Equatable, BitwiseCopyable {
   func present(crc: UInt32) -> ChunkWord { ChunkWord(rawValue: 1 << 56 | generation << 32 | UInt64(crc)) }
 
   /// The same chunk, not here any more.
-  var dropped: ChunkWord { ChunkWord(rawValue: (generation &+ 1 & 0xff_ffff) << 32) }
+  var dropped: ChunkWord { ChunkWord(rawValue: ((generation &+ 1) & 0xff_ffff) << 32) }
 }

@@ -37,7 +37,7 @@ extension NodeCache {
     }
     return Usage(
       hex: hex, blobSize: file.blobSize, diskBytes: diskBytes(hex), presentChunks: present, chunks: file.chunkCount,
-      isTrusted: file.view.trusted.pointee.load(ordering: .acquiring) == 1, lastUse: Int64(last),
+      isTrusted: file.view.isTrusted, lastUse: Int64(last),
       isInUse: isInUse)
   }
 
@@ -134,7 +134,9 @@ extension NodeCache {
     var freed: UInt64 = 0
     for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
       let size = UInt64(file.range(of: chunk).count)
-      guard chosen(file.view.uses[chunk].load(ordering: .relaxed), size), file.claim(chunk..<chunk + 1) else { continue }
+      guard chosen(file.view.uses[chunk].load(ordering: .relaxed), size), file.claim(chunk..<chunk + 1) else {
+        continue
+      }
       if file.view.word(chunk).isPresent {
         file.drop(chunk)
         freed += size

@@ -13,11 +13,11 @@ extension RemoteBlob {
     while traffic.complete < chunkCount, cached.view.word(traffic.complete).isPresent { traffic.complete += 1 }
     guard traffic.complete == chunkCount else { return false }
     traffic.wasComplete = true
-    return cached.view.trusted.pointee.load(ordering: .acquiring) == 0
+    return !cached.view.isTrusted
   }
 
   /// Whether all of it is in the cache and was found to be the blob.
-  public var isTrusted: Bool { cached?.view.trusted.pointee.load(ordering: .acquiring) == 1 }
+  public var isTrusted: Bool { cached?.view.isTrusted ?? false }
 
   /// Copies the whole blob, which was checked, to where overlaybd's snapshotter looks for it: `overlaybd.commit` in
   /// the layer's folder. Nothing where there is no folder, or the file exists.
@@ -28,7 +28,7 @@ extension RemoteBlob {
     let temporary = "\(folder)/.overlaybd.commit.\(getpid()).tmp"
     do throws(Errno) {
       let file = try Descriptor.open(temporary, O_RDWR | O_CREAT | O_TRUNC)
-      let drops = cached.view.drops.pointee.load(ordering: .sequentiallyConsistent)
+      let drops = cached.view.dropCount
       if clinux_clone_file(file.rawValue, cached.fd) != 0 {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
         defer { buffer.deallocate() }
@@ -42,7 +42,7 @@ extension RemoteBlob {
       }
       try file.synchronize()
       // What was dropped meanwhile may have been copied as zeroes.
-      guard !isStopped(), isTrusted, cached.view.drops.pointee.load(ordering: .sequentiallyConsistent) == drops else {
+      guard !isStopped(), isTrusted, cached.view.dropCount == drops else {
         _ = unlink(temporary)
         return
       }
@@ -69,7 +69,7 @@ extension ChunkFile {
   func checkWhole(_ blob: RemoteBlob, isStopped: () -> Bool) throws(BlobError) -> Whole {
     guard claim(Self.wholeClaim) else { return .undecided }
     defer { release(Self.wholeClaim) }
-    let drops = view.drops.pointee.load(ordering: .sequentiallyConsistent)
+    let drops = view.dropCount
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
     defer { buffer.deallocate() }
     var hash = BlobHash()
@@ -87,11 +87,7 @@ extension ChunkFile {
     }
     // The word of trust must not reach the disk before the bytes do.
     do throws(Errno) { try synchronize() } catch { throw .cache(what: "cannot be written", path: blob.name, error) }
-    view.trusted.pointee.store(1, ordering: .sequentiallyConsistent)
-    if view.drops.pointee.load(ordering: .sequentiallyConsistent) != drops {
-      view.trusted.pointee.store(0, ordering: .sequentiallyConsistent)
-      return .undecided
-    }
-    return .isBlob
+    view.trust(drops)
+    return view.isTrusted ? .isBlob : .undecided
   }
 }

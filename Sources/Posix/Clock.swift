@@ -12,8 +12,11 @@ public struct Deadline: Sendable {
   /// `CLOCK_MONOTONIC`, nanoseconds.
   public let nanoseconds: UInt64
 
-  /// `milliseconds` from now.
-  public init(milliseconds: Int) { nanoseconds = monotonicNanoseconds() + UInt64(max(0, milliseconds)) * 1_000_000 }
+  /// `milliseconds` from now, at most 100 years.
+  public init(milliseconds: Int) {
+    let bounded = min(max(0, milliseconds), 100 * 365 * 86_400_000)
+    nanoseconds = monotonicNanoseconds() + UInt64(bounded) * 1_000_000
+  }
 
   /// Whether it has passed.
   public var hasPassed: Bool { monotonicNanoseconds() >= nanoseconds }
