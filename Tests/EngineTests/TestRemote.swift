@@ -72,8 +72,8 @@ final class TestRemote {
 
   /// Drops a chunk from both, as other processes may at any time.
   func drop(_ chunk: Int) {
-    if cacheMap.view.word(chunk).isPresent { cacheMap.view.drop(chunk) }
-    if memoryMap.view.word(chunk).isPresent { memoryMap.view.drop(chunk) }
+    if cacheMap.view.word(chunk).isPresent { _ = cacheMap.view.drop(chunk) }
+    if memoryMap.view.word(chunk).isPresent { _ = memoryMap.view.drop(chunk) }
     fill(&cache, chunk, 0xcc)
     fill(&memory, chunk, 0xdd)
   }
