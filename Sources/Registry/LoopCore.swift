@@ -14,6 +14,8 @@ final class LoopCore: @unchecked Sendable {
   var timers = TimerQueue()
   /// Run when the loop is stopped; what they put into ``enqueue(_:)`` is still run.
   var stopHooks: [() -> Void] = []
+  /// For what would block.
+  let work = LoopWork()
 
   private var local: [() -> Void] = []
   private var starting: [Exchange] = []
@@ -93,6 +95,7 @@ final class LoopCore: @unchecked Sendable {
       runLocal()
       endAbandoned()
     }
+    work.stop()
     close()
   }
 
