@@ -15,7 +15,6 @@ enum SmallRequest {
   private final class State {
     var body: [UInt8] = []
     var timer: TimerQueue.Identifier?
-    var exchange: Exchange?
   }
 
   /// The completion is called once, unless the loop is stopped. `milliseconds` is for everything.
@@ -32,14 +31,11 @@ enum SmallRequest {
       },
       onEnd: { end in
         core.timers.cancel(state.timer)
-        state.exchange = nil
         completion(result(end, state.body, sizeLimit))
       })
-    state.exchange = exchange
     let limit = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
     state.timer = core.timers.add(at: limit) {
       core.abandon(exchange)
-      state.exchange = nil
       completion(.failure(Failure(words: "no whole answer within \(milliseconds) ms")))
     }
     core.start(exchange)
