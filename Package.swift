@@ -84,8 +84,12 @@ let package = Package(
     .testTarget(
       name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
       swiftSettings: settings),
+    // A registry that answers as it is told to, for the tests of several modules.
+    .target(
+      name: "TestRegistry", dependencies: ["Posix", "CLinux"], path: "Tests/TestRegistry",
+      swiftSettings: settings),
     .testTarget(
-      name: "RegistryTests", dependencies: ["Registry", "Posix"],
+      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "Posix"],
       swiftSettings: settings),
     .testTarget(
       name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "Posix", "CLinux", "ZFile"],

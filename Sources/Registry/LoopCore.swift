@@ -14,6 +14,8 @@ final class LoopCore: @unchecked Sendable {
   var timers = TimerQueue()
   /// Run when the loop is stopped; what they put into ``enqueue(_:)`` is still run.
   var stopHooks: [() -> Void] = []
+  /// For what would block.
+  let work = LoopWork()
 
   private var local: [() -> Void] = []
   private var starting: [Exchange] = []
@@ -32,6 +34,8 @@ final class LoopCore: @unchecked Sendable {
   private static let watchInterval: UInt64 = 100_000_000
   /// Handles of curl to keep for later exchanges: some 10 KB each.
   private static let idleHandleLimit = 32
+  /// Turns of completions after the stop.
+  private static let lastRounds = 1000
   /// Connections that are kept for later, to all hosts.
   private static let connectionLimit = 64
 
@@ -82,18 +86,28 @@ final class LoopCore: @unchecked Sendable {
   /// The thread.
   func run() {
     owner.store(pthread_self(), ordering: .relaxed)
+    ignoreBrokenPipes()
     while !takeInbox() {
       runLocal()
       step()
     }
     for hook in stopHooks { hook() }
     stopHooks = []
-    // Completions may ask for more, which ends at once.
-    while !local.isEmpty || !ending.isEmpty {
+    // Completions may ask for more, which ends at once; those that never stop asking are not listened to for ever.
+    for _ in 0..<Self.lastRounds where !local.isEmpty || !ending.isEmpty {
       runLocal()
       endAbandoned()
     }
+    work.stop()
     close()
+  }
+
+  /// A connection that the peer has closed would end the process by SIGPIPE, which goes to the thread that writes.
+  private func ignoreBrokenPipes() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
   }
 
   /// True when the loop has to stop.
@@ -116,8 +130,9 @@ final class LoopCore: @unchecked Sendable {
 
   private func step() {
     endAbandoned()
-    for exchange in starting { begin(exchange) }
+    let exchanges = starting
     starting.removeAll(keepingCapacity: true)
+    for exchange in exchanges { begin(exchange) }
     var count: Int32 = 0
     let code = curl.multiPerform(multi, &count)
     if code != CURLM_OK { failAll(curl.words(code)) }
