@@ -82,7 +82,7 @@ let package = Package(
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
-      name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      name: "ImageTests", dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
       swiftSettings: settings),
     // A registry that answers as it is told to, for the tests of several modules.
     .target(

@@ -147,7 +147,7 @@ extension NodeCache {
   }
 
   /// Takes the files of a blob away that has no chunk and that no process has open.
-  private func removeIfUnused(_ hex: String) {
+  func removeIfUnused(_ hex: String) {
     guard let map = try? Descriptor.open(mapPath(hex), O_RDWR), flock(map.rawValue, LOCK_EX | LOCK_NB) == 0,
       let status = try? map.status(), status.st_nlink > 0
     else { return }

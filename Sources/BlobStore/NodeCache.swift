@@ -50,12 +50,17 @@ public struct NodeCache: Sendable {
   /// The chunks of the blob with sha256 `hex`, of `size` bytes; made where there are none.
   func open(_ hex: String, size: UInt64) throws(BlobError) -> ChunkFile {
     for _ in 0..<100 {
+      var isWrong = false
       if let file = try existing(hex) {
-        guard file.blobSize == size else {
+        if file.blobSize == size { return file }
+        isWrong = true
+        // The size of a map with chunks is one that a registry has confirmed; that of an empty one is what somebody
+        // wrote into a configuration.
+        guard file.presentCount == 0 else {
           throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: file.blobSize, where: mapPath(hex))
         }
-        return file
       }
+      if isWrong { removeIfUnused(hex) }
       try create(hex, size: size)
     }
     throw .cache(what: "is taken away again and again", path: mapPath(hex), .busy)

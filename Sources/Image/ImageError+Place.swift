@@ -20,6 +20,7 @@ extension ImageError {
       Place(file: name)
     case .layerNotFound(let name, _, let looked, _):
       Place(file: name, expected: looked.first)
+    case .remoteLayer(let name, _, let url): Place(file: name, found: url)
     case .sizeMismatch(let path, let expected, let found):
       Place(file: path, expected: "\(expected) bytes", found: "\(found) bytes")
     case .outOfBounds(let path, let offset, let wanted, let size):
