@@ -22,6 +22,10 @@ public enum BlobError: Error, Equatable, Sendable {
   case cacheOnOwnDevice(path: String, device: String)
   /// Two say different things of the size of one blob. `where` is who says `found`.
   case sizeMismatch(digest: String, expected: UInt64, found: UInt64, where: String)
+  /// A digest that is not `sha256:` and 64 lower-case hexadecimal digits.
+  case notDigest(String)
+  /// More bytes than any blob has.
+  case tooLarge(blob: String, size: UInt64)
   /// The registry does not say how large the blob is.
   case sizeUnknown(blob: String)
   /// The registry could not give it.
@@ -56,6 +60,10 @@ extension BlobError: CustomStringConvertible {
       "the cache's folder \(path) is on /dev/\(device), a disk that is served from a cache: choose a folder elsewhere"
     case .sizeMismatch(let digest, let expected, let found, let place):
       "\(digest): expected \(expected) bytes, \(place) says \(found)"
+    case .notDigest(let text):
+      "\(text) is no digest: that is sha256: and 64 lower-case hexadecimal digits"
+    case .tooLarge(let blob, let size):
+      "\(blob): \(size) bytes; a blob has at most \(ChunkMap.blobBytesMax)"
     case .sizeUnknown(let blob):
       "\(blob): the registry does not say how large it is; give its size in the configuration"
     case .registry(let error):

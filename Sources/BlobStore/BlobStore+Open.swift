@@ -1,81 +1,142 @@
 import Posix
 import Registry
+import Synchronization
 
 extension BlobStore {
-  /// Bytes that are asked for at the end of a blob whose size is not known.
-  private static let suffixBytes = 256 << 10
+  /// What makes two openings of a blob the same one.
+  struct OpenKey: Hashable {
+    let location: BlobLocation
+    let size: UInt64
+    let folder: String?
+  }
+
+  /// A blob that is open as long as somebody uses it.
+  struct OpenBlob: Sendable {
+    weak var blob: RemoteBlob?
+  }
 
   /// Opens a blob. `size` is what the configuration says of it; where it says nothing the cache may know, and else the
   /// registry is asked. `folder` is the layer's folder on this machine, for the whole blob. Waits until `deadline`.
   public func open(
     _ location: BlobLocation, size: UInt64?, folder: String?, deadline: Deadline
   ) throws(BlobError) -> RemoteBlob {
-    let hex = String(location.digest.dropFirst("sha256:".count))
-    var known = size
-    if known == nil { known = try cache?.existing(hex)?.blobSize }
-    if let known { return try blob(location, hex, known, folder) }
+    guard BlobLocation.isDigest(location.digest) else { throw .notDigest(location.digest) }
+    if let known = size ?? sizeInCache(location.hex) { return try blob(location, known, folder) }
     let tail = try fetchTail(location, deadline)
-    let blob = try blob(location, hex, tail.total, folder)
+    let blob = try blob(location, tail.total, folder)
     keep(tail, blob)
     return blob
   }
 
-  private func blob(_ location: BlobLocation, _ hex: String, _ size: UInt64, _ folder: String?) throws(BlobError)
-    -> RemoteBlob
-  {
+  private func sizeInCache(_ hex: String) -> UInt64? {
+    do throws(BlobError) { return try cache?.knownSize(hex) } catch {
+      report(.troubled(error))
+      return nil
+    }
+  }
+
+  private func blob(_ location: BlobLocation, _ size: UInt64, _ folder: String?) throws(BlobError) -> RemoteBlob {
+    guard size <= ChunkMap.blobBytesMax else { throw .tooLarge(blob: location.url, size: size) }
+    let key = OpenKey(location: location, size: size, folder: folder)
+    return try openBlobs.withLock { (all) throws(BlobError) in
+      if let blob = all[key]?.blob { return blob }
+      let blob = try newBlob(key)
+      all = all.filter { $0.value.blob != nil }
+      all[key] = OpenBlob(blob: blob)
+      return blob
+    }
+  }
+
+  private func newBlob(_ key: OpenKey) throws(BlobError) -> RemoteBlob {
     var cached: ChunkFile?
-    do throws(BlobError) { cached = try cache?.open(hex, size: size) } catch {
+    do throws(BlobError) { cached = try cache?.open(key.location.hex, size: key.size) } catch {
       if case .sizeMismatch = error { throw error }
       // A cache that does not work is slow, not a reason to have no disk.
       report(.troubled(error))
     }
+    let blob: RemoteBlob
     do throws(Errno) {
-      return try RemoteBlob(location: location, size: size, folder: folder, cached: cached, clock: clock)
+      blob = try RemoteBlob(location: key.location, size: key.size, folder: key.folder, cached: cached, clock: clock)
     } catch {
-      throw .cache(what: "memory for it cannot be had", path: location.url, error)
+      throw .cache(what: "memory for it cannot be had", path: key.location.url, error)
     }
+    loop.after(milliseconds: checkDelay) { [weak self, weak blob] in
+      guard let self, let blob, !isStopped, blob.noteComplete() else { return }
+      checkWhole(blob)
+    }
+    return blob
   }
 
   // MARK: A blob whose size nobody knows
 
-  private struct Tail: @unchecked Sendable {
-    let total: UInt64
-    let range: Range<UInt64>
-    let bytes: UnsafeMutableRawBufferPointer
+  /// Bytes that are asked for at the end of a blob whose size is not known.
+  private static let suffixBytes = 256 << 10
+
+  /// The last bytes of a blob. Of the loop until `answer` is there.
+  final class Tail: @unchecked Sendable {
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: suffixBytes, alignment: 4096)
+    let answer = OneShot<BlobError?>()
+    fileprivate(set) var handle: FetchHandle?
+    fileprivate(set) var total: UInt64 = 0
+    fileprivate(set) var range: Range<UInt64> = 0..<0
+
+    deinit { bytes.deallocate() }
+
+    /// Ends the wait for it.
+    func stop(_ origin: any BlobOrigin) {
+      if let handle { origin.cancel(handle) }
+      handle = nil
+      answer.set(.stopped)
+    }
+
+    fileprivate func note(_ result: Result<FetchResult, RegistryError>, _ location: BlobLocation) {
+      handle = nil
+      switch result {
+      case .failure(let error): answer.set(.registry(error))
+      case .success(let found):
+        guard let size = found.totalSize else { return answer.set(.sizeUnknown(blob: location.url)) }
+        guard found.range.upperBound <= size, found.range.count <= bytes.count else {
+          return answer.set(
+            .sizeMismatch(digest: location.digest, expected: found.range.upperBound, found: size, where: location.url))
+        }
+        total = size
+        range = found.range
+        answer.set(nil)
+      }
+    }
   }
 
   private func fetchTail(_ location: BlobLocation, _ deadline: Deadline) throws(BlobError) -> Tail {
-    let answer = OneShot<Result<Tail, BlobError>>()
+    let tail = Tail()
     loop.perform { [self] in
-      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.suffixBytes, alignment: 4096)
+      guard !isStopped else { return tail.stop(origin) }
+      tails[ObjectIdentifier(tail)] = tail
       counters.fetchesAtomic.add(1, ordering: .relaxed)
-      _ = origin.fetch(
-        location, .suffix(buffer.count), into: buffer, deadline: deadline, progress: { _ in },
-        completion: { result in
-          switch result {
-          case .success(let found):
-            guard let total = found.totalSize else {
-              buffer.deallocate()
-              return answer.set(.failure(.sizeUnknown(blob: location.url)))
-            }
-            answer.set(.success(Tail(total: total, range: found.range, bytes: buffer)))
-          case .failure(let error):
-            buffer.deallocate()
-            answer.set(.failure(.registry(error)))
-          }
+      tail.handle = origin.fetch(
+        location, .suffix(tail.bytes.count), into: tail.bytes, deadline: deadline, progress: { _ in },
+        completion: { [weak self] result in
+          tail.note(result, location)
+          self?.tails[ObjectIdentifier(tail)] = nil
         })
     }
-    guard let result = answer.wait(deadline) else {
-      throw .timedOut(blob: location.url, offset: 0, wanted: Self.suffixBytes)
+    defer {
+      loop.perform { [self] in
+        if let handle = tail.handle { origin.cancel(handle) }
+        tails[ObjectIdentifier(tail)] = nil
+      }
     }
-    return try result.get()
+    guard let error = tail.answer.wait(deadline) else {
+      throw .timedOut(blob: location.url, offset: 0, wanted: tail.bytes.count)
+    }
+    if let error { throw error }
+    return tail
   }
 
   /// Keeps the whole chunks of a tail.
   private func keep(_ tail: Tail, _ blob: RemoteBlob) {
     loop.perform { [self] in
-      defer { tail.bytes.deallocate() }
-      for chunk in 0..<blob.chunkCount {
+      guard !isStopped, tail.range.count > 0 else { return }
+      for chunk in blob.chunks(of: tail.range) {
         let bytes = blob.bytes(of: chunk..<chunk + 1)
         guard bytes.lowerBound >= tail.range.lowerBound, bytes.upperBound <= tail.range.upperBound else { continue }
         let start = Int(bytes.lowerBound - tail.range.lowerBound)
@@ -83,33 +144,9 @@ extension BlobStore {
       }
     }
   }
+}
 
-  // MARK: Reading on a thread that may wait
-
-  /// Fills `buffer` from `offset` of the blob's file, or throws.
-  public func read(
-    _ blob: RemoteBlob, into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, _ fetchClass: FetchClass,
-    deadline: Deadline
-  ) throws(BlobError) {
-    if buffer.isEmpty { return }
-    while true {
-      do throws(Errno) { if try blob.readHere(buffer, at: offset) { return } } catch {
-        throw .read(path: blob.name, offset: offset, wanted: buffer.count, error)
-      }
-      try bring(blob, offset..<offset + UInt64(buffer.count), fetchClass, deadline: deadline)
-    }
-  }
-
-  /// Waits until all of `range` is here.
-  public func bring(
-    _ blob: RemoteBlob, _ range: Range<UInt64>, _ fetchClass: FetchClass, deadline: Deadline
-  ) throws(BlobError) {
-    let answer = OneShot<BlobError?>()
-    want(blob, range, fetchClass, deadline: deadline) { answer.set($0) }
-    // The loop ends the wait at the deadline; a loop that does not is stuck.
-    guard let result = answer.wait(Deadline(milliseconds: Int(deadline.remaining / 1_000_000) + 2000)) else {
-      throw .timedOut(blob: blob.name, offset: range.lowerBound, wanted: range.count)
-    }
-    if let result { throw result }
-  }
+extension BlobLocation {
+  /// The digest without `sha256:`.
+  var hex: String { String(digest.dropFirst("sha256:".count)) }
 }

@@ -12,10 +12,10 @@ extension BlobStore {
 
   /// The cache did not take a chunk. On a full disk old chunks go, at most once a second.
   func noteRefused(_ blob: RemoteBlob, _ error: Errno) {
-    report(.refused(blob: blob.name, error))
-    guard let cache, error == .noSpace || error == .quota, fullPause?.hasPassed ?? true else { return }
+    guard fullPause?.hasPassed ?? true else { return }
     fullPause = Deadline(milliseconds: 1000)
-    makeRoom(cache, isFull: true)
+    report(.refused(blob: blob.name, error))
+    if let cache, error == .noSpace || error == .quota { makeRoom(cache, isFull: true) }
   }
 
   private func makeRoom(_ cache: NodeCache, isFull: Bool) {
@@ -32,22 +32,30 @@ extension BlobStore {
 
   /// All chunks of a blob are in the cache: whether they are the blob is found out once for the node.
   func checkWhole(_ blob: RemoteBlob) {
-    guard let cached = blob.cached else { return }
-    keeper.perform { [weak self] in
-      guard let self else { return }
+    guard let cache, blob.cached != nil else { return }
+    checker.perform { [weak self, isStopped = checker.isStopped] in
       do throws(BlobError) {
-        switch try cached.checkWhole(blob, isStopped: { self.keeper.isStopped }) {
-        case .isBlob:
-          report(.complete(blob: blob.name))
-          try blob.publish(isStopped: { self.keeper.isStopped })
-        case .isAnother(let digest):
-          report(.wrong(blob: blob.name, found: digest))
-        case .undecided: break
+        if !blob.isTrusted {
+          guard let found = try cache.verify(blob.location.hex, alone: true, isStopped: isStopped) else { return }
+          self?.note(found, of: blob)
+        }
+        guard blob.isTrusted, let path = blob.unpublishedPath, !isStopped() else { return }
+        if try !blob.publish(path, isStopped: isStopped), !isStopped() {
+          // What was trusted once is not whole now.
+          if let found = try cache.verify(blob.location.hex, isStopped: isStopped) { self?.note(found, of: blob) }
         }
       } catch {
-        report(.troubled(error))
+        self?.report(.troubled(error))
       }
     }
+  }
+
+  private func note(_ found: NodeCache.Verification, of blob: RemoteBlob) {
+    counters.repairsAtomic.add(UInt64(found.damaged), ordering: .relaxed)
+    if found.damaged > 0 { report(.damaged(blob: blob.name, chunks: found.damaged)) }
+    if found.isTrusted { return report(.complete(blob: blob.name)) }
+    if let sha256 = found.sha256, sha256 != blob.location.hex { report(.wrong(blob: blob.name, found: sha256)) }
+    loop.perform { blob.forgetComplete() }
   }
 
   /// Says something to whoever listens.
@@ -62,6 +70,8 @@ public enum StoreEvent: Sendable, CustomStringConvertible {
   case madeRoom(bytes: UInt64)
   /// A chunk of the cache was not what was stored, and is fetched again.
   case repaired(blob: String, offset: UInt64)
+  /// Chunks of a complete blob were not what was stored, and were dropped.
+  case damaged(blob: String, chunks: Int)
   /// All of a blob is here, and it is that blob.
   case complete(blob: String)
   /// All of a blob was here and had another digest: all of it was dropped.
@@ -75,6 +85,7 @@ public enum StoreEvent: Sendable, CustomStringConvertible {
     case .refused(let blob, let error): "\(blob): the cache does not take it: \(error); it is read past the cache"
     case .madeRoom(let bytes): "the cache was full: \(bytes) bytes that were not read for the longest time were dropped"
     case .repaired(let blob, let offset): "\(blob): the cache's bytes at \(offset) were damaged; they are fetched again"
+    case .damaged(let blob, let chunks): "\(blob): \(chunks) of the cache's chunks were damaged; they were dropped"
     case .complete(let blob): "\(blob): complete, and it has its sha256"
     case .wrong(let blob, let found):
       "\(blob): complete, but its sha256 is \(found): all of it was dropped; the registry, or something on the way, "
@@ -87,7 +98,7 @@ public enum StoreEvent: Sendable, CustomStringConvertible {
   public var isTrouble: Bool {
     switch self {
     case .madeRoom, .complete: false
-    case .refused, .repaired, .wrong, .troubled: true
+    case .refused, .repaired, .damaged, .wrong, .troubled: true
     }
   }
 }

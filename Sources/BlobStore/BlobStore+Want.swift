@@ -5,47 +5,69 @@ import Synchronization
 
 /// From a range that somebody wants to flights.
 extension BlobStore {
+  /// Bytes that one wait is for at most: a quarter of what memory holds, so that all of it can be there at once. What
+  /// is longer is waited for in parts, one after the other.
+  static let waitBytesMax = UInt64(memoryChunksMax / 4) << ChunkMap.chunkShift
+
   /// Calls `completion`, on the loop's thread, when all of `range`, in bytes of the blob, is in one of the blob's two
-  /// places, or with an error: at the `deadline` (nil: never), or as soon as the registry says something that waiting
-  /// does not change and there is a deadline. From any thread.
+  /// places (of more than 16 MiB: was), or with an error: at the `deadline` (nil: never), or as soon as the registry
+  /// says something that waiting does not change and there is a deadline. From any thread.
   public func want(
     _ blob: RemoteBlob, _ range: Range<UInt64>, _ fetchClass: FetchClass, deadline: Deadline?,
     completion: @escaping @Sendable (BlobError?) -> Void
   ) {
     loop.perform { [self] in
-      counters.waitsAtomic.add(1, ordering: .relaxed)
-      let waiter = Waiter(blob, range, fetchClass, deadline) { [counters] error in
-        if error != nil { counters.failuresAtomic.add(1, ordering: .relaxed) }
-        completion(error)
+      guard range.upperBound <= blob.size, !range.isEmpty else {
+        return fail(completion, .outOfBounds(blob, range))
       }
-      guard !isStopped else { return waiter.finish(.stopped) }
-      guard !range.isEmpty, range.upperBound <= blob.size else {
-        return waiter.finish(
-          .outOfBounds(
-            path: blob.name, offset: range.lowerBound, wanted: range.count, payloadEnd: blob.size))
-      }
-      waiters.append(waiter)
-      sweepSoon()
-      begin(waiter)
+      waitForParts(of: range, blob, fetchClass, deadline, completion)
     }
   }
 
   /// The same for the bytes that the caller found damaged: what the places have of them is dropped first.
   public func repair(
-    _ blob: RemoteBlob, _ range: Range<UInt64>, deadline: Deadline?, completion: @escaping @Sendable (BlobError?) -> Void
+    _ blob: RemoteBlob, _ range: Range<UInt64>, deadline: Deadline?,
+    completion: @escaping @Sendable (BlobError?) -> Void
   ) {
     loop.perform { [self] in
-      for chunk in blob.chunks(of: range.clamped(to: 0..<blob.size)) where blob.traffic.flights[chunk] == nil {
-        dropDamaged(blob, chunk)
+      let part = range.clamped(to: 0..<blob.size)
+      if part.isEmpty || isStopped { return }
+      for chunk in blob.chunks(of: part) {
+        if blob.memory.view.word(chunk).isPresent { blob.memory.drop(chunk) }
+        _ = dropDamaged(blob, chunk, evenIfWhole: true)
       }
     }
     want(blob, range, .demand, deadline: deadline, completion: completion)
   }
 
+  private func waitForParts(
+    of range: Range<UInt64>, _ blob: RemoteBlob, _ fetchClass: FetchClass, _ deadline: Deadline?,
+    _ completion: @escaping @Sendable (BlobError?) -> Void
+  ) {
+    guard !isStopped else { return fail(completion, .stopped) }
+    // Whole chunks but for the ends, so that no chunk is looked at twice.
+    let limit = range.lowerBound / ChunkMap.chunkBytes * ChunkMap.chunkBytes + Self.waitBytesMax
+    let part = range.lowerBound..<min(range.upperBound, limit)
+    let waiter = Waiter(blob, part, fetchClass, deadline) { [self] error in
+      if let error { return fail(completion, error) }
+      if part.upperBound == range.upperBound { return completion(nil) }
+      let rest = part.upperBound..<range.upperBound
+      loop.perform { self.waitForParts(of: rest, blob, fetchClass, deadline, completion) }
+    }
+    waiters.append(waiter)
+    sweepSoon()
+    begin(waiter)
+  }
+
+  private func fail(_ completion: (BlobError?) -> Void, _ error: BlobError) {
+    counters.failuresAtomic.add(1, ordering: .relaxed)
+    completion(error)
+  }
+
   /// Starts whatever a waiter's range still needs.
   func begin(_ waiter: Waiter) {
     let blob = waiter.blob
-    var runs: [Range<Int>] = []
+    var missing: [Int] = []
     var hasJoined = false
     for chunk in blob.chunks(of: waiter.range) where !isHere(blob, chunk) {
       waiter.missing += 1
@@ -56,53 +78,69 @@ extension BlobStore {
       } else if blob.traffic.foreign[chunk] != nil {
         hasJoined = true
         join(foreign: chunk, waiter)
-      } else if let last = runs.last, last.upperBound == chunk {
-        runs[runs.count - 1] = last.lowerBound..<chunk + 1
       } else {
-        runs.append(chunk..<chunk + 1)
+        missing.append(chunk)
       }
     }
-    if hasJoined { counters.joinsAtomic.add(1, ordering: .relaxed) }
     if waiter.missing == 0 { return settle(waiter) }
-    for run in runs { launch(run, waiter) }
+    if !waiter.hasWaited { counters.waitsAtomic.add(1, ordering: .relaxed) }
+    if hasJoined, !waiter.hasWaited { counters.joinsAtomic.add(1, ordering: .relaxed) }
+    waiter.hasWaited = true
+    let runs = runs(missing, limit: Flight.chunksMax)
+    for (number, run) in runs.enumerated() { launch(run, waiter, isLast: number == runs.count - 1) }
   }
 
-  private func launch(_ missing: Range<Int>, _ waiter: Waiter) {
+  private func launch(_ missing: Range<Int>, _ waiter: Waiter, isLast: Bool) {
     let blob = waiter.blob
     var chunks = missing
-    if waiter.fetchClass == .demand {
-      chunks = blob.traffic.readahead.extend(missing, limit: blob.chunkCount)
+    if waiter.fetchClass == .demand, isLast {
       // Nothing is fetched twice for the sake of a long request.
-      let end = (missing.upperBound..<chunks.upperBound).first { blob.traffic.flights[$0] != nil || isHere(blob, $0) }
-      chunks = missing.lowerBound..<(end ?? chunks.upperBound)
+      let far = min(blob.chunkCount, missing.lowerBound + Flight.chunksMax)
+      let limit = (missing.upperBound..<max(missing.upperBound, far)).first { !isAbsent(blob, $0) }
+      chunks = blob.traffic.readahead.extend(missing, limit: limit ?? max(missing.upperBound, far))
     }
     let flight = Flight(blob, chunks, waiter.fetchClass)
     for chunk in missing { flight.waiters[chunk] = [waiter] }
     enqueue(flight)
   }
 
+  // MARK: What is here
+
   /// Whether a chunk can be read; one of the cache that this process has not read before is checked now.
   func isHere(_ blob: RemoteBlob, _ chunk: Int) -> Bool {
     if blob.view.isChecked(chunk) || blob.memory.view.word(chunk).isPresent { return true }
     guard let cached = blob.cached, cached.view.word(chunk).isPresent else { return false }
-    if let word = cached.check(chunk, into: checkBuffer) {
-      blob.noteChecked(chunk, word)
-      return true
-    }
-    dropDamaged(blob, chunk)
-    return false
+    return check(blob, cached, chunk) || dropDamaged(blob, chunk)
   }
 
-  /// Drops what the places have of a chunk.
-  private func dropDamaged(_ blob: RemoteBlob, _ chunk: Int) {
-    if blob.memory.view.word(chunk).isPresent { blob.memory.drop(chunk) }
-    guard let cached = blob.cached, cached.view.word(chunk).isPresent, cached.claim(chunk..<chunk + 1) else { return }
+  private func check(_ blob: RemoteBlob, _ cached: ChunkFile, _ chunk: Int) -> Bool {
+    guard let word = cached.check(chunk, into: checkBuffer) else { return false }
+    blob.noteChecked(chunk, word)
+    return true
+  }
+
+  /// Whether nobody has a chunk or brings it, as far as one can tell without reading.
+  private func isAbsent(_ blob: RemoteBlob, _ chunk: Int) -> Bool {
+    blob.traffic.flights[chunk] == nil && blob.traffic.foreign[chunk] == nil
+      && !blob.memory.view.word(chunk).isPresent && !(blob.cached?.view.word(chunk).isPresent ?? false)
+  }
+
+  /// Drops a chunk of the cache that is not what was stored; with `evenIfWhole` also one that is. Whether the chunk is
+  /// whole after all and stays.
+  func dropDamaged(_ blob: RemoteBlob, _ chunk: Int, evenIfWhole: Bool = false) -> Bool {
+    // A flight may have the claim, and replaces what is there.
+    guard let cached = blob.cached, blob.traffic.flights[chunk] == nil, cached.claim(chunk..<chunk + 1) else {
+      return false
+    }
+    defer { cached.release(chunk..<chunk + 1) }
+    guard cached.view.word(chunk).isPresent else { return false }
+    // Between our look and our claim somebody may have mended it.
+    if !evenIfWhole, check(blob, cached, chunk) { return true }
     cached.drop(chunk)
-    cached.release(chunk..<chunk + 1)
+    blob.forgetComplete()
     counters.repairsAtomic.add(1, ordering: .relaxed)
-    blob.traffic.complete = 0
-    blob.traffic.wasComplete = false
     report(.repaired(blob: blob.name, offset: cached.range(of: chunk).lowerBound))
+    return false
   }
 
   // MARK: Ends
@@ -120,33 +158,20 @@ extension BlobStore {
     let blob = waiter.blob
     if blob.view.lease(waiter.range.lowerBound, UInt64(waiter.range.count)) != nil { return waiter.finish(nil) }
     let chunks = blob.chunks(of: waiter.range)
-    guard chunks.count <= Self.memoryChunksMax / 4, chunks.allSatisfy({ isHere(blob, $0) }) else {
-      // Dropped in between. From the loop anew, so that a store whose limit is far too small does not recurse.
-      return loop.perform { [self] in if !waiter.isDone, !isStopped { begin(waiter) } }
+    if chunks.allSatisfy({ isHere(blob, $0) }) {
+      for chunk in chunks where !blob.memory.view.word(chunk).isPresent {
+        guard let cached = blob.cached, cached.check(chunk, into: checkBuffer) != nil else { break }
+        let bytes = UnsafeRawBufferPointer(rebasing: checkBuffer[..<cached.range(of: chunk).count])
+        if let error = keepInMemory(blob, chunk, bytes) { return waiter.finish(error) }
+      }
     }
-    for chunk in chunks where !blob.memory.view.word(chunk).isPresent {
-      guard let cached = blob.cached, cached.check(chunk, into: checkBuffer) != nil else { continue }
-      let bytes = UnsafeRawBufferPointer(rebasing: checkBuffer[..<cached.range(of: chunk).count])
-      if let error = keepInMemory(blob, chunk, bytes) { return waiter.finish(error) }
-    }
+    // What was dropped in between has to come again. From the loop anew, so that a store whose limit is far too small
+    // does not recurse.
     loop.perform { [self] in if !waiter.isDone, !isStopped { begin(waiter) } }
   }
 
-  /// Puts a chunk into memory, where the oldest goes for it.
-  func keepInMemory(_ blob: RemoteBlob, _ chunk: Int, _ bytes: UnsafeRawBufferPointer) -> BlobError? {
-    do throws(Errno) { try blob.memory.store(chunk, bytes) } catch {
-      return .cache(what: "memory for what it has no room for cannot be had", path: blob.name, error)
-    }
-    counters.bypassesAtomic.add(1, ordering: .relaxed)
-    inMemory.append((blob, chunk))
-    if inMemory.count > Self.memoryChunksMax {
-      let oldest = inMemory.removeFirst()
-      oldest.blob.memory.drop(oldest.chunk)
-    }
-    return nil
-  }
-
-  /// Ends waits whose deadline has passed, four times a second while there are any.
+  /// Ends waits whose deadline has passed, four times a second while there are any, and fetches that the origin should
+  /// have ended.
   private func sweepSoon() {
     if isSweeping { return }
     isSweeping = true
@@ -157,7 +182,16 @@ extension BlobStore {
         waiter.finish(.timedOut(blob: waiter.blob.name, offset: waiter.range.lowerBound, wanted: waiter.range.count))
       }
       waiters.removeAll { $0.isDone }
+      for flight in flights.values { restartIfStuck(flight) }
       if !waiters.isEmpty { sweepSoon() }
     }
+  }
+}
+
+extension BlobError {
+  fileprivate static func outOfBounds(_ blob: RemoteBlob, _ range: Range<UInt64>) -> BlobError {
+    .outOfBounds(
+      path: blob.name, offset: range.lowerBound, wanted: Int(clamping: range.upperBound - range.lowerBound),
+      payloadEnd: blob.size)
   }
 }

@@ -9,7 +9,7 @@ import Synchronization
 ///
 ///     want ─ here? checked? ─┬─▶ ends at once                              (here)
 ///                            ├─ on its way: join, raise its class          (BlobStore+Want)
-///                            └─ launch ─ claim ─┬─ fetch ─ arrive ─▶ ends  (BlobStore+Flights)
+///                            └─ launch ─ claim ─┬─ fetch ─ arrive ─▶ ends  (BlobStore+Flights, +Ends)
 ///                                               └─ another process has it: watch (BlobStore+Foreign)
 ///
 /// Claims are locks of the kernel on the map's file, so that a killed process holds none; a process that is stopped is
@@ -21,52 +21,58 @@ public final class BlobStore: @unchecked Sendable {
   public let counters = StoreCounters()
   let loop: any EventLoop
   let origin: any BlobOrigin
+  /// Makes room.
   let keeper: Keeper
+  /// Reads whole blobs, which may take minutes: room is made meanwhile.
+  let checker: Keeper
   let listener = Mutex<(@Sendable (StoreEvent) -> Void)?>(nil)
-  let clock: UnsafeMutablePointer<Atomic<UInt32>>
+  let clock = StoreClock()
+  /// What is open, so that all devices of this process share it.
+  let openBlobs = Mutex<[OpenKey: OpenBlob]>([:])
+  /// Milliseconds from the opening of a blob that is all here to its check: what opens it has much to read just then.
+  var checkDelay = 10_000
 
   // Of the loop only.
   /// All flights that have not ended.
   var flights: [ObjectIdentifier: Flight] = [:]
   /// Those of them that wait for their turn, by class.
   var waiting: [FetchClass: [Flight]] = [:]
+  var isStarting = false
   /// How many of a class are under way.
   var flying: [FetchClass: Int] = [:]
   /// Blobs with chunks that other processes fetch.
   var watched: [ObjectIdentifier: RemoteBlob] = [:]
   var isWatching = false
+  var looks = 0
   var waiters: [Waiter] = []
   var isSweeping = false
   var isStopped = false
-  /// Chunks in memory, oldest first.
-  var inMemory: [(blob: RemoteBlob, chunk: Int)] = []
-  /// When the next attempt to make room on a full disk may be.
+  /// Tails of blobs that are being opened, by the number of their fetch.
+  var tails: [ObjectIdentifier: Tail] = [:]
+  /// Chunks in memory, the oldest at `shelfNext`.
+  var shelf = [Shelved?](repeating: nil, count: memoryChunksMax)
+  var shelfNext = 0
+  /// When the next attempt to make room on a full disk may be, and the next report that it is full.
   var fullPause: Deadline?
   /// Bytes that went into the cache since its size was looked at.
   var sinceRoomWasMade: UInt64 = 0
   let checkBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
-
-  /// Memory that chunks without a place in the cache may take: 64 MiB.
-  static let memoryChunksMax = 1024
 
   /// A store that fetches from `origin` on `loop`.
   public init(cache: NodeCache?, origin: any BlobOrigin, loop: any EventLoop) throws(BlobError) {
     self.cache = cache
     self.origin = origin
     self.loop = loop
-    do throws(Errno) { keeper = try Keeper() } catch {
-      throw .cache(what: "its keeper's thread cannot be started", path: cache?.path ?? "memory", error)
+    do throws(Errno) {
+      keeper = try Keeper(name: "cache-keeper")
+      checker = try Keeper(name: "cache-checker")
+    } catch {
+      throw .cache(what: "has no thread of its own", path: cache?.path ?? "memory", error)
     }
-    clock = .allocate(capacity: 1)
-    clock.initialize(to: Atomic(0))
     keepTime()
   }
 
-  deinit {
-    clock.deinitialize(count: 1)
-    clock.deallocate()
-    checkBuffer.deallocate()
-  }
+  deinit { checkBuffer.deallocate() }
 
   /// Who is told what happens to the cache, on any of the store's threads.
   public func listen(_ listener: @escaping @Sendable (StoreEvent) -> Void) { self.listener.withLock { $0 = listener } }
@@ -76,15 +82,35 @@ public final class BlobStore: @unchecked Sendable {
     loop.perform { [self] in
       isStopped = true
       for flight in flights.values { end(flight, failing: .stopped) }
+      for tail in tails.values { tail.stop(origin) }
       for waiter in waiters { waiter.finish(.stopped) }
       waiters = []
     }
     keeper.stop()
+    checker.stop()
   }
 
   /// Keeps the time that readers note, until the store is gone.
   func keepTime() {
-    clock.pointee.store(UInt32(truncatingIfNeeded: time(nil)), ordering: .relaxed)
+    clock.seconds.pointee.store(UInt32(truncatingIfNeeded: time(nil)), ordering: .relaxed)
     loop.after(milliseconds: 10_000) { [weak self] in self?.keepTime() }
   }
+}
+
+/// The time that readers note, at an address: they need not ask the kernel. Blobs keep it, as they may outlive the store.
+final class StoreClock: @unchecked Sendable {
+  private let memory: UnsafeMutablePointer<Atomic<UInt32>>
+
+  init() {
+    memory = .allocate(capacity: 1)
+    memory.initialize(to: Atomic(0))
+  }
+
+  deinit {
+    memory.deinitialize(count: 1)
+    memory.deallocate()
+  }
+
+  /// Seconds since 1970, up to ten of them late.
+  var seconds: UnsafePointer<Atomic<UInt32>> { UnsafePointer(memory) }
 }

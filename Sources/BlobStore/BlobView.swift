@@ -31,7 +31,8 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   /// Now, in seconds since 1970, a bit behind.
   let clock: UnsafePointer<Atomic<UInt32>>
 
-  /// A lease on `count` bytes, at least one, at `offset` of the blob's file; nil when not all of them are here.
+  /// A lease on `count` bytes, at least one, at `offset` of the blob's file; nil when not all of them are here. The blob
+  /// must have the range: nothing is checked on this path.
   @inline(__always)
   public func lease(_ offset: UInt64, _ count: UInt64) -> Lease? {
     let (first, last) = chunks(offset, count)

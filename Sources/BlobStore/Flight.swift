@@ -12,6 +12,8 @@ final class Waiter: @unchecked Sendable {
   let deadline: Deadline?
   /// Chunks that are still missing.
   var missing = 0
+  /// Whether it had to wait at all.
+  var hasWaited = false
   private var completion: ((BlobError?) -> Void)?
 
   init(
@@ -42,12 +44,15 @@ final class Flight: @unchecked Sendable {
   enum State {
     /// Waits for its turn.
     case waiting
-    /// Under way.
-    case flying(FetchHandle)
+    /// Under way. Without a handle as long as the origin has not returned from being asked.
+    case flying(FetchHandle?)
     /// Failed, and goes on after a while because somebody waits without an end.
     case pausing
     case ended
   }
+
+  /// The most that one request asks for: what a flight may have in memory.
+  static let chunksMax = Readahead.windowMax
 
   let blob: RemoteBlob
   let chunks: Range<Int>
@@ -55,9 +60,13 @@ final class Flight: @unchecked Sendable {
   /// Whether its chunks go to this process's memory, because another process that fetches them does not get on.
   let isPrivate: Bool
   var state = State.waiting
+  /// Whether the chunks that are left are claimed, by this flight and nobody else.
+  var holdsClaims = false
   /// The chunk that is next to arrive.
   var next: Int
   var waiters: [Int: [Waiter]] = [:]
+  /// When the origin should have ended the fetch; nil: it has no end.
+  var fetchDeadline: Deadline?
   private(set) var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
   init(_ blob: RemoteBlob, _ chunks: Range<Int>, _ fetchClass: FetchClass, isPrivate: Bool = false) {
@@ -95,6 +104,8 @@ struct Traffic {
   var flights: [Int: Flight] = [:]
   /// Chunks that another process is fetching, and who waits for them here.
   var foreign: [Int: Foreign] = [:]
+  /// Until then nobody has much patience with other processes: one of them was waited for in vain.
+  var impatientUntil: Deadline?
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.
@@ -107,6 +118,21 @@ struct Traffic {
 struct Foreign {
   var waiters: [Waiter]
   var fetchClass: FetchClass
-  /// When it is fetched here as well, whatever the other one does.
-  let patience: Deadline
+  /// When it is fetched here as well, unless the other process is seen to get on.
+  var patience: Deadline
+  /// Chunks in the stretch before it that were here when the patience was given.
+  var before: Int
+}
+
+/// Chunks in ascending order as runs of at most `limit`.
+func runs(_ chunks: some Sequence<Int>, limit: Int) -> [Range<Int>] {
+  var runs: [Range<Int>] = []
+  for chunk in chunks {
+    if let last = runs.last, last.upperBound == chunk, last.count < limit {
+      runs[runs.count - 1] = last.lowerBound..<chunk + 1
+    } else {
+      runs.append(chunk..<chunk + 1)
+    }
+  }
+  return runs
 }

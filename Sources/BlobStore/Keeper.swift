@@ -3,7 +3,7 @@ import Glibc
 import Posix
 import Synchronization
 
-/// A thread for what takes long and nobody waits for: making room, checking whole blobs, copying them.
+/// A thread for what takes long and nobody waits for.
 final class Keeper: Sendable {
   private struct State {
     var jobs: [@Sendable () -> Void] = []
@@ -43,10 +43,11 @@ final class Keeper: Sendable {
   private let inbox: Inbox
   private let thread: Posix.Thread
 
-  init() throws(Errno) {
+  /// `name` is what `ps -L` shows.
+  init(name: String) throws(Errno) {
     let inbox = try Inbox()
     self.inbox = inbox
-    thread = try Posix.Thread(name: "cache-keeper") { inbox.run() }
+    thread = try Posix.Thread(name: name) { inbox.run() }
   }
 
   deinit { stop() }
@@ -57,8 +58,8 @@ final class Keeper: Sendable {
     inbox.ring()
   }
 
-  /// Whether the keeper is to end: a long job looks now and then.
-  var isStopped: Bool { inbox.state.withLock { $0.isStopped } }
+  /// Whether the keeper is to end: a long job looks now and then. It does not keep the keeper.
+  var isStopped: @Sendable () -> Bool { { [inbox] in inbox.state.withLock { $0.isStopped } } }
 
   /// Forgets the jobs that have not begun and ends the thread; waits at most a few seconds for the one under way.
   func stop() {

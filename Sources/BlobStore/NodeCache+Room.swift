@@ -146,17 +146,17 @@ extension NodeCache {
     return freed
   }
 
-  /// Takes the files of a blob away that has no chunk and that no process has open.
-  func removeIfUnused(_ hex: String) {
+  /// Takes the files of a blob away that has no chunk and that no process has open; whether it did.
+  @discardableResult
+  func removeIfUnused(_ hex: String) -> Bool {
     guard let map = try? Descriptor.open(mapPath(hex), O_RDWR), flock(map.rawValue, LOCK_EX | LOCK_NB) == 0,
-      let status = try? map.status(), status.st_nlink > 0
-    else { return }
+      let status = try? map.status(), Self.isStill(status, at: mapPath(hex))
+    else { return false }
     let chunks = (Int(status.st_size) - ChunkMap.headerBytes) / 12
     guard chunks >= 0, let memory = try? ChunkMap(file: map.rawValue, chunks: chunks),
       !(0..<chunks).contains(where: { memory.view.word($0).isPresent })
-    else { return }
-    _ = unlink(dataPath(hex))
-    _ = unlink(mapPath(hex))
+    else { return false }
+    return (try? removeFiles(hex)) != nil
   }
 
   /// Runs `body` while no other process makes room; nil when one does for longer than `patience` ms.

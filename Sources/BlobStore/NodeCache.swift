@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Posix
+import Registry
 
 /// The folder where all processes of the node keep chunks of blobs.
 ///
@@ -49,36 +50,46 @@ public struct NodeCache: Sendable {
 
   /// The chunks of the blob with sha256 `hex`, of `size` bytes; made where there are none.
   func open(_ hex: String, size: UInt64) throws(BlobError) -> ChunkFile {
+    guard size <= ChunkMap.blobBytesMax else { throw .tooLarge(blob: "sha256:\(hex)", size: size) }
     for _ in 0..<100 {
-      var isWrong = false
       if let file = try existing(hex) {
         if file.blobSize == size { return file }
-        isWrong = true
-        // The size of a map with chunks is one that a registry has confirmed; that of an empty one is what somebody
-        // wrote into a configuration.
+        let found = file.blobSize
+        // The digest has one size, but a map without any chunk does not know it.
         guard file.presentCount == 0 else {
-          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: file.blobSize, where: mapPath(hex))
+          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: found, where: mapPath(hex))
+        }
+        _ = consume file
+        guard removeIfUnused(hex) else {
+          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: found, where: mapPath(hex))
         }
       }
-      if isWrong { removeIfUnused(hex) }
       try create(hex, size: size)
     }
     throw .cache(what: "is taken away again and again", path: mapPath(hex), .busy)
   }
 
+  /// The size of the blob, when the cache has something of it.
+  func knownSize(_ hex: String) throws(BlobError) -> UInt64? {
+    guard let file = try existing(hex), file.presentCount > 0 else { return nil }
+    return file.blobSize
+  }
+
   /// The chunks of that blob; nil when the cache has none. A damaged map is taken away.
   func existing(_ hex: String) throws(BlobError) -> ChunkFile? {
+    guard BlobLocation.isDigest("sha256:\(hex)") else { throw .notDigest("sha256:\(hex)") }
     let path = mapPath(hex)
     do throws(Errno) {
       let file: Descriptor
       do throws(Errno) { file = try Descriptor.open(path, O_RDWR) } catch .noEntry { return nil }
       if flock(file.rawValue, LOCK_SH | LOCK_NB) != 0 {
-        // Somebody removes it this instant.
+        // Somebody makes or removes it this instant.
         usleep(1000)
         return nil
       }
       let status = try file.status()
-      if status.st_nlink == 0 { return nil }
+      // Whatever is at the path now has another file of bytes, or none.
+      guard Self.isStill(status, at: path) else { return nil }
       let header = try file.bytes(count: ChunkMap.headerBytes)
       let sha256 = Self.bytes(ofHex: hex)
       guard let size = ChunkMap.blobSize(ofHeader: header, sha256: sha256, fileSize: UInt64(status.st_size)) else {
@@ -95,30 +106,43 @@ public struct NodeCache: Sendable {
     }
   }
 
+  /// Whether what was opened is what is at `path`: with its lock held it stays there.
+  static func isStill(_ opened: stat, at path: String) -> Bool {
+    var now = stat()
+    return stat(path, &now) == 0 && now.st_ino == opened.st_ino && now.st_dev == opened.st_dev
+  }
+
   /// Makes an empty map. That somebody else was faster is no error.
   private func create(_ hex: String, size: UInt64) throws(BlobError) {
-    guard size <= ChunkMap.blobBytesMax else {
-      throw .sizeMismatch(digest: "sha256:\(hex)", expected: ChunkMap.blobBytesMax, found: size, where: "the cache's limit")
-    }
     let temporary = "\(mapPath(hex)).\(getpid()).\(monotonicNanoseconds()).tmp"
     defer { _ = unlink(temporary) }
     do throws(Errno) {
       let file = try Descriptor.open(temporary, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+      // Says that somebody is at it. Whoever tidies up may have been faster: then it is gone, and made again.
+      if flock(file.rawValue, LOCK_SH | LOCK_NB) != 0 { return }
       // btrfs would want new space for each change of a page; other file systems do not know the flag.
       _ = clinux_set_nocow(file.rawValue)
       try file.write(ChunkMap.header(blobSize: size, sha256: Self.bytes(ofHex: hex)))
       // The words in blocks of their own from the start: a store to a page that the disk has no room for is SIGBUS.
       try file.allocate(ChunkMap.byteCount(chunks: ChunkMap.chunkCount(ofBlob: size)))
-      if link(temporary, mapPath(hex)) != 0, Errno.last != .exists { throw .last }
+      if link(temporary, mapPath(hex)) != 0, Errno.last != .exists, Errno.last != .noEntry { throw .last }
     } catch {
       throw .cache(what: "cannot be made", path: mapPath(hex), error)
     }
   }
 
-  /// `file` is open with a shared lock and its header is damaged.
+  /// `file` is what is at the map's path, with a shared lock, and its header is damaged.
   private func removeDamaged(_ hex: String, _ file: borrowing Descriptor) throws(Errno) {
+    // The lock is given up before the other one is taken: somebody may have been in between.
     guard flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 else { throw .busy }
-    _ = unlink(dataPath(hex))
+    guard Self.isStill(try file.status(), at: mapPath(hex)) else { return }
+    try removeFiles(hex)
+  }
+
+  /// Only with the exclusive lock of the map that is at the path.
+  func removeFiles(_ hex: String) throws(Errno) {
+    // The map last: without it nobody would know the bytes of an older one from those of a new one.
+    if unlink(dataPath(hex)) != 0, Errno.last != .noEntry { throw .last }
     if unlink(mapPath(hex)) != 0, Errno.last != .noEntry { throw .last }
   }
 
@@ -126,7 +150,8 @@ public struct NodeCache: Sendable {
   public func blobs() throws(BlobError) -> [String] {
     do throws(Errno) {
       return try listDirectory(blobFolder).compactMap { name in
-        name.hasSuffix(".map") && name.utf8.count == 68 ? String(name.dropLast(4)) : nil
+        let hex = String(name.dropLast(4))
+        return name.hasSuffix(".map") && BlobLocation.isDigest("sha256:\(hex)") ? hex : nil
       }.sorted()
     } catch {
       throw .cache(what: "cannot be listed", path: blobFolder, error)
@@ -154,7 +179,10 @@ extension Descriptor {
 
   /// Gives the file `count` bytes of space; those that it did not have are zero.
   fileprivate borrowing func allocate(_ count: Int) throws(Errno) {
-    let result = posix_fallocate(rawValue, 0, count)
-    if result != 0 { throw Errno(rawValue: result) }
+    while true {
+      let result = posix_fallocate(rawValue, 0, count)
+      if result == 0 { return }
+      if result != EINTR { throw Errno(rawValue: result) }
+    }
   }
 }

@@ -19,6 +19,8 @@ public final class RemoteBlob: @unchecked Sendable {
   /// Chunks of this process alone.
   let memory: ChunkFile
   private let checked: UnsafeMutablePointer<Atomic<UInt16>>
+  /// Readers note its time.
+  private let clock: StoreClock
   /// What readers look at.
   public let view: BlobView
 
@@ -26,18 +28,19 @@ public final class RemoteBlob: @unchecked Sendable {
   var traffic = Traffic()
 
   init(
-    location: BlobLocation, size: UInt64, folder: String?, cached: ChunkFile?, clock: UnsafePointer<Atomic<UInt32>>
+    location: BlobLocation, size: UInt64, folder: String?, cached: ChunkFile?, clock: StoreClock
   ) throws(Errno) {
     self.location = location
     self.folder = folder
     self.size = size
     self.cached = cached
+    self.clock = clock
     memory = try ChunkFile.inMemory(blobSize: size)
     let chunks = memory.chunkCount
     // Zero is no chunk's tag. `calloc` takes pages that are not written from the kernel's one of zeroes.
     guard let tags = calloc(max(1, chunks), MemoryLayout<Atomic<UInt16>>.stride) else { throw Errno(rawValue: ENOMEM) }
     checked = tags.assumingMemoryBound(to: Atomic<UInt16>.self)
-    view = BlobView(cache: (cached ?? memory).view, memory: memory.view, checked: checked, clock: clock)
+    view = BlobView(cache: (cached ?? memory).view, memory: memory.view, checked: checked, clock: clock.seconds)
   }
 
   deinit { free(checked) }

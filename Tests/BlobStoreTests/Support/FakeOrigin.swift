@@ -163,12 +163,14 @@ final class FakeOrigin: BlobOrigin, @unchecked Sendable {
     let wanted = min(range.count, max(0, transfer.source.count - Int(range.lowerBound)))
     let total = min(wanted, transfer.answer.cut?.after ?? Int.max)
     let count = min(transfer.answer.step, total - transfer.done)
-    for index in transfer.done..<transfer.done + count {
-      let position = range.lowerBound + UInt64(index)
-      let isInverted = transfer.answer.inverted?.contains(position) ?? false
-      transfer.buffer[index] = transfer.source[Int(position)] ^ (isInverted ? 0xff : 0)
-    }
     let start = range.lowerBound + UInt64(transfer.done)
+    transfer.source.withUnsafeBytes { source in
+      let part = UnsafeRawBufferPointer(rebasing: source[Int(start)..<Int(start) + count])
+      UnsafeMutableRawBufferPointer(rebasing: transfer.buffer[transfer.done...]).copyMemory(from: part)
+    }
+    for position in (transfer.answer.inverted ?? 0..<0).clamped(to: start..<start + UInt64(count)) {
+      transfer.buffer[Int(position - range.lowerBound)] ^= 0xff
+    }
     transfer.done += count
     logged.withLock { log in
       log.bytes += UInt64(count)

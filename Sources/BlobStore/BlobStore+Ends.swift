@@ -1,0 +1,107 @@
+import Posix
+import Registry
+import Synchronization
+
+/// How flights end, and go on when they failed.
+extension BlobStore {
+  /// The origin has answered: `buffer` begins with chunk `start`.
+  func completed(
+    _ flight: Flight, from start: Int, _ buffer: UnsafeMutableRawBufferPointer,
+    _ result: Result<FetchResult, RegistryError>
+  ) {
+    guard case .flying = flight.state else { return }
+    let blob = flight.blob
+    switch result {
+    case .success(let found):
+      if let size = found.totalSize, size != blob.size {
+        refuse(flight, size)
+      } else if found.range.lowerBound == blob.bytes(of: start..<start + 1).lowerBound {
+        progress(flight, from: start, buffer, min(buffer.count, found.range.count))
+      }
+      end(flight, failing: flight.rest.isEmpty ? nil : .cut(blob: blob.name, chunk: flight.next))
+    case .failure(.cancelled): end(flight, failing: .stopped)
+    case .failure(let error): failed(flight, error)
+    }
+    startWaiting()
+  }
+
+  /// The registry has a blob of another size: what came of it is not what was meant.
+  private func refuse(_ flight: Flight, _ size: UInt64) {
+    let blob = flight.blob
+    end(
+      flight,
+      failing: .sizeMismatch(digest: blob.location.digest, expected: blob.size, found: size, where: blob.location.url))
+    for chunk in flight.chunks {
+      if blob.memory.view.word(chunk).isPresent { blob.memory.drop(chunk) }
+      _ = dropDamaged(blob, chunk, evenIfWhole: true)
+    }
+  }
+
+  /// A fetch ended with an error: the flight goes on for those whose time is not over.
+  private func failed(_ flight: Flight, _ error: RegistryError) {
+    for waiter in flight.liveWaiters {
+      guard let deadline = waiter.deadline else { continue }
+      if case .deadline = error, !deadline.hasPassed { continue }
+      waiter.finish(.registry(error))
+    }
+    // Credentials may be mended, and registries come back; nobody is to be flooded while they are not.
+    goOn(flight, after: flight.liveWaiters.contains { $0.deadline == nil } ? 1000 : 0)
+  }
+
+  /// Cancels a fetch that the origin should have ended a second ago.
+  func restartIfStuck(_ flight: Flight) {
+    guard case .flying(let handle) = flight.state, let deadline = flight.fetchDeadline,
+      deadline.nanoseconds + 1_000_000_000 < monotonicNanoseconds()
+    else { return }
+    if let handle { origin.cancel(handle) }
+    goOn(flight, after: 0)
+    startWaiting()
+  }
+
+  /// Lets a flight whose fetch is over wait and then fly again, if somebody still waits for it. Its claims are others'
+  /// to take as long: they may have a better way.
+  private func goOn(_ flight: Flight, after milliseconds: Int) {
+    flight.freeBuffer()
+    flying[flight.fetchClass, default: 1] -= 1
+    flight.state = .pausing
+    releaseClaims(flight)
+    if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+    loop.after(milliseconds: milliseconds) { [weak self, weak flight] in
+      guard let self, let flight, case .pausing = flight.state else { return }
+      if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+      flight.state = .waiting
+      waiting[flight.fetchClass, default: []].append(flight)
+      startWaiting()
+    }
+  }
+
+  /// Ends a flight, whatever became of it.
+  func end(_ flight: Flight, failing error: BlobError?) {
+    if case .ended = flight.state { return }
+    retire(flight)
+    for waiter in flight.liveWaiters { waiter.finish(error ?? .cut(blob: flight.blob.name, chunk: flight.next)) }
+  }
+
+  /// Takes a flight out of all lists, its waiters excepted.
+  func retire(_ flight: Flight) {
+    let state = flight.state
+    flight.state = .ended
+    flights[ObjectIdentifier(flight)] = nil
+    switch state {
+    case .waiting: waiting[flight.fetchClass]?.removeAll { $0 === flight }
+    case .flying(let handle):
+      flying[flight.fetchClass, default: 1] -= 1
+      if let handle { origin.cancel(handle) }
+    case .pausing, .ended: break
+    }
+    for chunk in flight.rest {
+      if flight.blob.traffic.flights[chunk] === flight { flight.blob.traffic.flights[chunk] = nil }
+    }
+    releaseClaims(flight)
+  }
+
+  private func releaseClaims(_ flight: Flight) {
+    if flight.holdsClaims { flight.blob.cached?.release(flight.rest) }
+    flight.holdsClaims = false
+  }
+}

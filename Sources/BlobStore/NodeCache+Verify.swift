@@ -1,0 +1,88 @@
+import Glibc
+import Posix
+
+extension NodeCache {
+  /// What was found when all chunks of a blob were read.
+  public struct Verification: Sendable, Equatable, Codable {
+    /// Chunks that were here and that are what was stored.
+    public var whole = 0
+    /// Chunks that were not, and were dropped.
+    public var damaged = 0
+    /// Chunks that the blob has.
+    public var chunks = 0
+    /// The sha256 of the blob, 64 hexadecimal digits; nil when not all of it is here.
+    public var sha256: String?
+    /// Whether that is the blob's: then it is trusted. Otherwise all of it was dropped.
+    public var isTrusted = false
+  }
+
+  /// Reads what is here of the blob with sha256 `hex`, drops what is damaged, and of a complete blob finds out whether it
+  /// is that blob. Devices may use it meanwhile.
+  ///
+  /// - Parameters:
+  ///   - alone: Whether to leave it to another process that is at it already.
+  ///   - isStopped: Asked for each chunk.
+  ///   - progress: Told the bytes of the blob that were looked at so far.
+  /// - Returns: nil when the cache has nothing of it, when stopped, or with `alone` when another is at it.
+  public func verify(
+    _ hex: String, alone: Bool = false, isStopped: () -> Bool = { false }, progress: (UInt64) -> Void = { _ in }
+  ) throws(BlobError) -> Verification? {
+    // Open for itself: a claim is this opening's, and does not mix with those of flights.
+    guard let file = try existing(hex) else { return nil }
+    if alone, !file.claim(ChunkFile.wholeClaim) { return nil }
+    let drops = file.view.dropCount
+    var result = Verification(chunks: file.chunkCount)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+    defer { buffer.deallocate() }
+    var hash = BlobHash()
+    for chunk in 0..<file.chunkCount {
+      if isStopped() { return nil }
+      let range = file.range(of: chunk)
+      if file.check(chunk, into: buffer) != nil {
+        result.whole += 1
+        hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<range.count]))
+      } else if file.dropIfDamaged(chunk, buffer) {
+        result.damaged += 1
+      }
+      progress(range.upperBound)
+    }
+    if result.whole == file.chunkCount, file.view.dropCount == drops {
+      result.sha256 = hash.hexadecimal()
+      if result.sha256 == hex {
+        try file.trust(drops, path: dataPath(hex))
+        result.isTrusted = file.view.isTrusted
+      } else {
+        for chunk in 0..<file.chunkCount { file.dropIfFree(chunk) }
+      }
+    }
+    return result
+  }
+}
+
+extension ChunkFile {
+  /// Where the claim to check the whole is, beyond all chunks' claims.
+  static let wholeClaim = Int(ChunkMap.blobBytesMax)..<Int(ChunkMap.blobBytesMax) + 1
+
+  /// The whole blob was read and had its sha256, while the count of drops was this.
+  func trust(_ drops: UInt64, path: String) throws(BlobError) {
+    // The word of trust must not reach the disk before the bytes do.
+    do throws(Errno) { try synchronize() } catch { throw .cache(what: "cannot be written", path: path, error) }
+    view.trust(drops)
+  }
+
+  /// Drops a chunk unless it is being fetched.
+  func dropIfFree(_ chunk: Int) {
+    guard claim(chunk..<chunk + 1) else { return }
+    if view.word(chunk).isPresent { drop(chunk) }
+    release(chunk..<chunk + 1)
+  }
+
+  /// Drops a chunk that is here but not what was stored, unless somebody mended it or is at it; whether it did.
+  func dropIfDamaged(_ chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
+    guard view.word(chunk).isPresent, claim(chunk..<chunk + 1) else { return false }
+    defer { release(chunk..<chunk + 1) }
+    guard view.word(chunk).isPresent, check(chunk, into: buffer) == nil else { return false }
+    drop(chunk)
+    return true
+  }
+}
