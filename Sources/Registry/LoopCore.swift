@@ -158,12 +158,12 @@ final class LoopCore: @unchecked Sendable {
     }
     let code = exchange.prepare(handle, curl)
     if code != CURLE_OK {
-      recycle(handle)
+      curl.easyCleanup(handle)
       return exchange.end(.failed(code, words: curl.words(code)))
     }
     let added = curl.multiAdd(multi, handle)
     if added != CURLM_OK {
-      recycle(handle)
+      curl.easyCleanup(handle)
       return exchange.end(.failed(CURLE_FAILED_INIT, words: curl.words(added)))
     }
     running[handle] = exchange
@@ -176,7 +176,7 @@ final class LoopCore: @unchecked Sendable {
       let result = ccurl_message_result(message)
       guard let exchange = running[handle] else { continue }
       exchange.collect(handle, curl)
-      remove(handle)
+      remove(handle, recycles: result == CURLE_OK)
       if !exchange.isAbandoned { exchange.finish(result, curl) }
     }
   }
@@ -208,11 +208,13 @@ final class LoopCore: @unchecked Sendable {
     }
   }
 
-  private func remove(_ handle: UnsafeMutableRawPointer) {
+  /// Only a handle whose exchange came to its end is used again: after a failure it may keep its buffer and then refuse
+  /// CURLOPT_BUFFERSIZE (libcurl 7.88).
+  private func remove(_ handle: UnsafeMutableRawPointer, recycles: Bool = false) {
     _ = curl.multiRemove(multi, handle)
     running[handle]?.handle = nil
     running[handle] = nil
-    recycle(handle)
+    if recycles { recycle(handle) } else { curl.easyCleanup(handle) }
   }
 
   private func recycle(_ handle: UnsafeMutableRawPointer) {

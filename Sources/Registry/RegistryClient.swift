@@ -71,7 +71,10 @@ public final class RegistryClient: @unchecked Sendable {
     guard BlobLocation.isDigest(blob.digest) else {
       return .invalidBlob(blob, problem: "the digest is not sha256: and 64 lower-case hexadecimal digits")
     }
-    guard WebAddress(blob.url) != nil else { return .invalidBlob(blob, problem: "not an http or https URL") }
+    // On its own, because the digest behind an incomplete URL could complete it.
+    guard let base = WebAddress(blob.repoBlobURL), base.query == nil, WebAddress(blob.url) != nil else {
+      return .invalidBlob(blob, problem: "not an http or https URL of a repository's blobs")
+    }
     guard range.count > 0, range.count <= buffer.count else { return .invalidRange(range, room: buffer.count) }
     return nil
   }
