@@ -51,6 +51,8 @@ extension BlobError {
     case .timedOut(let blob, let offset, let wanted):
       .init(file: blob, offset: offset, expected: "\(wanted) bytes")
     case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
+    case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
+    case .notDigest(let text): .init(found: text)
     case .registry, .stopped: .init()
     }
   }

@@ -30,7 +30,7 @@ import Testing
     #expect(config.credentialConfig?.path == "https://x")
     let idle = [
       "registryFsVersion", "ioEngine", "enableThread", "workpoolSize", "enableAudit", "auditPath", "logConfig",
-      "logLevel", "logPath", "cacheConfig.cacheType", "cacheConfig.refillSize", "cacheType", "gzipCacheConfig",
+      "logLevel", "logPath", "cacheConfig.refillSize", "cacheConfig.blockSize", "gzipCacheConfig",
       "exporterConfig", "prefetchConfig", "serviceConfig",
     ]
     for field in idle { #expect(config.warnings.count { $0.hasPrefix("`\(field)`") } == 1, "\(field)") }
