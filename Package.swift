@@ -83,7 +83,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -18,8 +18,8 @@ public final class Device: @unchecked Sendable {
   public let depth: Int
   /// What the driver granted.
   public let features: Features
-  /// Whether uncompressed layers are read straight into requests.
-  public let isZeroCopy: Bool
+  /// How data gets into requests.
+  public let dataPath: DataPath
   /// The image that is served; it lives as long as the device.
   public let image: Image
   /// The numbers of its queues.
@@ -27,15 +27,23 @@ public final class Device: @unchecked Sendable {
 
   private let control: Control
   private let layers: LayerTable
+  /// Of the layers' files, those that are written into requests from where they are mapped.
+  private let mappedFiles: [MappedFile]
   private let ended: Descriptor
   private var character: Descriptor?
   private var threads: [QueueThread] = []
 
   /// What is wanted of the driver for `image`, given what it offers.
   private static func features(for image: Image, offered: Features, _ options: DeviceOptions) -> Features {
-    let zeroCopy: Features = [.autoBufferRegistration, .userCopy]
     let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
-    return options.allowsZeroCopy && helps && offered.isSuperset(of: zeroCopy) ? zeroCopy : []
+    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return [] }
+    return offered.intersection([.autoBufferRegistration, .userCopy])
+  }
+
+  /// The way that follows from what the driver granted.
+  private static func dataPath(_ features: Features) -> DataPath {
+    if features.contains(.autoBufferRegistration) { return .zeroCopy }
+    return features.contains(.userCopy) ? .userCopy : .copy
   }
 
   /// Makes `/dev/ublkbN` for `image` and serves it. Returns when the disk answers.
@@ -88,18 +96,27 @@ public final class Device: @unchecked Sendable {
     queueCount = info.queues
     depth = info.depth
     features = info.features
-    isZeroCopy = info.features.contains(.autoBufferRegistration)
+    let dataPath = Self.dataPath(info.features)
+    self.dataPath = dataPath
     self.image = image
     self.ended = ended
     self.control = control
+    let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }
+    mappedFiles = mapped.compactMap(\.self)
     layers = LayerTable(
-      image.layers.enumerated().map { number, layer in
+      zip(image.layers, mapped).enumerated().map { number, layer in
         LayerSource(
           // Slot 0 of the rings' file tables is /dev/ublkcN.
-          file: LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd),
-          method: layer.blob.readMethod == .memory ? .memory : .ring, payloadOffset: layer.blob.payloadOffset,
-          blobBytes: layer.blobSize, blocks: layer.blocks)
+          file: LayerFile(slot: Int32(number + 1), descriptor: layer.0.blob.fd, mapped: layer.1?.bytes),
+          method: layer.0.blob.readMethod == .memory ? .memory : .ring, payloadOffset: layer.0.blob.payloadOffset,
+          blobBytes: layer.0.blobSize, blocks: layer.0.blocks)
       })
+  }
+
+  /// A layer's file for copies out of the page cache. One that cannot be mapped is read into buffers.
+  private static func map(_ layer: Layer) -> MappedFile? {
+    if layer.blocks != nil || layer.blob.readMethod == .memory { return nil }
+    return try? MappedFile(layer.blob.fd, count: Int(clamping: layer.blob.fileSize))
   }
 
   /// SET_PARAMS, queue threads, START_DEV.
@@ -118,7 +135,7 @@ public final class Device: @unchecked Sendable {
     let slot = character.rawValue
     self.character = consume character
     let source = QueueSource(
-      map: image.map.view, layers: layers.base, deviceSectors: sectors, isZeroCopy: isZeroCopy)
+      map: image.map.view, layers: layers.base, deviceSectors: sectors, dataPath: dataPath)
     for queue in 0..<queueCount {
       let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }
       threads.append(

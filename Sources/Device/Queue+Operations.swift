@@ -10,7 +10,7 @@ extension Queue where Transport: ~Copyable {
     let file = source.layers[Int(operation.layer)].file
     let offset = operation.fileOffset &+ UInt64(operation.done)
     let count = operation.count &- operation.done
-    if source.isZeroCopy, !operation.isCompressed {
+    if source.dataPath.isZeroCopy, !operation.isCompressed {
       transport.read(
         file, offset: offset, intoRequest: tag, position: operation.position &+ operation.done, count: count,
         operation: UInt32(truncatingIfNeeded: index))
@@ -39,8 +39,12 @@ extension Queue where Transport: ~Copyable {
       fail(
         tag, .read, layer: operation.pointee.layer,
         offset: operation.pointee.fileOffset &+ UInt64(operation.pointee.done), code: Int(result))
-    } else if operation.pointee.isCompressed, !states[tag].hasFailed {
-      decode(tag, operation.pointee)
+    } else if !states[tag].hasFailed {
+      if operation.pointee.isCompressed {
+        decode(tag, operation.pointee)
+      } else if source.dataPath.isUserCopy {
+        copyOut(tag, operation.pointee)
+      }
     }
     if states[tag].operations == 0 { states[tag].scratchUsed = 0 }
     start(tag)
@@ -93,6 +97,6 @@ extension Queue where Transport: ~Copyable {
       stored &+= length
       block &+= 1
     }
-    if self.source.isZeroCopy { copyOut(tag, operation) }
+    if self.source.dataPath.copiesOut { copyOut(tag, operation) }
   }
 }

@@ -90,7 +90,7 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        isZeroCopy: plan.source.isZeroCopy)
+        dataPath: plan.source.dataPath)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {
