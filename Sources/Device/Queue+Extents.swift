@@ -56,7 +56,7 @@ extension Queue where Transport: ~Copyable {
       if source.dataPath.copiesOut, !state.pointee.hasFailed { copyOut(tag, operation) }
       return true
     }
-    if source.dataPath.isUserCopy, copyCached(tag, operation, layer) { return true }
+    if source.dataPath.isUserCopy, layer.pointee.view == nil, copyCached(tag, operation, layer) { return true }
     guard let index = takeOperation(tag) else {
       putBack(state, mapping)
       return false
