@@ -133,6 +133,15 @@ extension Queue where Transport: ~Copyable {
       }
       return true
     }
+    // Blocks are decoded by this thread in any case, so what is in memory is read without a way through the ring.
+    operation.done = UInt32(
+      truncatingIfNeeded: transport.readCached(
+        layer.pointee.file, offset: operation.fileOffset, into: memory.scratch(tag) + Int(operation.scratch),
+        count: range.length))
+    if operation.done == operation.count {
+      decode(tag, operation)
+      return true
+    }
     guard let index = takeOperation(tag) else { return false }
     state.pointee.scratchUsed &+= operation.count
     operations[index] = operation
