@@ -40,8 +40,8 @@ extension Inspector {
     do throws(ImageError) {
       let image = try Image.open(config: config)
       stack.virtualSize = image.virtualSize
-      stack.segments = image.map.count
-      for (number, usage) in image.map.usage().enumerated() {
+      stack.segments = image.map.segmentCount
+      for (number, usage) in image.map.usage.enumerated() {
         stack.layers[number].visibleDataBytes = usage.dataSectors * UInt64(sectorSize)
         stack.layers[number].visibleZeroedBytes = usage.zeroedSectors * UInt64(sectorSize)
       }
