@@ -112,6 +112,8 @@ struct Traffic {
   var complete = 0
   /// Whether all were.
   var wasComplete = false
+  /// Drops that the map had counted then.
+  var completeDrops: UInt64 = 0
 }
 
 /// A chunk that another process is fetching.
