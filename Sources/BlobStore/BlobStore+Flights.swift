@@ -101,7 +101,7 @@ extension BlobStore {
     let handle = origin.fetch(
       blob.location, .bytes(bytes), into: buffer, deadline: deadline,
       progress: { [weak self, weak flight] count in
-        guard let self, let flight else { return }
+        guard let self, let flight, flight.blob.traffic.isSizeKnown else { return }
         self.progress(flight, from: start, buffer, count)
       },
       completion: { [weak self, weak flight] result in

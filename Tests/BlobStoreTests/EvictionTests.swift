@@ -24,15 +24,15 @@ import Testing
     let seed = random.next()
     onThreads(4) { number in
       var random = SplitMix(state: seed &+ UInt64(number))
-      if number == 3 { return evict(scratch, blobs, &random, isOver) }
+      if number == 3 { return try evict(scratch, blobs, &random, isOver) }
       let station = stations[min(number, 1)]
-      let remotes = try! blobs.map { try station.open($0) }
+      let remotes = try blobs.map { try station.open($0) }
       let deadline = Deadline(milliseconds: 12_000)
       while !deadline.hasPassed {
         let index = Int.random(in: 0..<blobs.count, using: &random)
         let start = Int.random(in: 0..<blobs[index].bytes.count, using: &random)
         let count = min(Int.random(in: 1...150_000, using: &random), blobs[index].bytes.count - start)
-        lost.add(read(station, remotes[index], blobs[index], start, count), ordering: .relaxed)
+        lost.add(try read(station, remotes[index], blobs[index], start, count), ordering: .relaxed)
         reads.add(1, ordering: .relaxed)
       }
       isOver.store(true, ordering: .relaxed)
@@ -47,17 +47,16 @@ import Testing
   }
 
   /// Reads as a queue does; how many leases were lost.
-  private func read(_ station: Station, _ remote: RemoteBlob, _ model: TestBlob, _ start: Int, _ count: Int) -> Int {
+  private func read(
+    _ station: Station, _ remote: RemoteBlob, _ model: TestBlob, _ start: Int, _ count: Int
+  ) throws -> Int {
     var bytes = [UInt8](repeating: 0xaa, count: count)
     var lost = 0
     let deadline = Deadline(milliseconds: 20_000)
     while !deadline.hasPassed {
       guard let lease = remote.view.lease(UInt64(start), UInt64(count)) else {
         let wait = station.want(remote, start..<start + count, .demand)
-        guard wait.succeeds() else {
-          Issue.record("\(start)+\(count) did not come: \(String(describing: wait.end()))")
-          return lost
-        }
+        try check(wait.succeeds(), "\(start)+\(count) did not come: \(String(describing: wait.end()))")
         continue
       }
       let file = lease.place == .cache ? remote.cacheDescriptor : remote.memoryDescriptor
@@ -66,27 +65,24 @@ import Testing
         lost += 1
         continue
       }
-      #expect(got == count && model.has(bytes, at: start), "wrong bytes at \(start)+\(count)")
+      try check(got == count && model.has(bytes, at: start), "wrong bytes at \(start)+\(count)")
       return lost
     }
-    Issue.record("\(start)+\(count) could not be read for 20 s")
-    return lost
+    throw NotAsExpected(what: "\(start)+\(count) could not be read for 20 s")
   }
 
   /// Lets chunks go in all ways that there are.
   private func evict(
     _ scratch: Scratch, _ blobs: [TestBlob], _ random: inout SplitMix, _ isOver: borrowing Atomic<Bool>
-  ) {
-    let cache = try! NodeCache(path: scratch("cache"), limit: 12 << 16)
+  ) throws {
+    let cache = try NodeCache(path: scratch("cache"), limit: 12 << 16)
     while !isOver.load(ordering: .relaxed) {
-      #expect(throws: Never.self) {
-        switch Int.random(in: 0..<8, using: &random) {
-        case 0: _ = try cache.makeRoom(isFull: true)
-        case 1: _ = try cache.evict()
-        case 2: _ = try cache.verify(blobs.randomElement(using: &random)!.hex)
-        case 3: _ = try cache.makeRoom()
-        default: _ = try cache.evict(blobs.randomElement(using: &random)!.hex)
-        }
+      switch Int.random(in: 0..<8, using: &random) {
+      case 0: _ = try cache.makeRoom(isFull: true)
+      case 1: _ = try cache.evict()
+      case 2: _ = try cache.verify(blobs.randomElement(using: &random)!.hex)
+      case 3: _ = try cache.makeRoom()
+      default: _ = try cache.evict(blobs.randomElement(using: &random)!.hex)
       }
       usleep(UInt32.random(in: 0...1000, using: &random))
     }

@@ -128,12 +128,10 @@ import Testing
       onThreads(4) { number in
         var random = SplitMix(state: seed &+ UInt64(number * 1000 + round))
         let station = stations[number % 2]
-        #expect(throws: Never.self) {
-          let remote = try station.open(blob)
-          for _ in 0..<60 {
-            let start = Int.random(in: 0..<blob.bytes.count, using: &random)
-            try station.read(remote, start..<min(blob.bytes.count, start + 70_000), of: blob)
-          }
+        let remote = try station.open(blob)
+        for _ in 0..<60 {
+          let start = Int.random(in: 0..<blob.bytes.count, using: &random)
+          try station.read(remote, start..<min(blob.bytes.count, start + 70_000), of: blob)
         }
       }
     }
