@@ -82,17 +82,21 @@ let package = Package(
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
-      name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      name: "ImageTests", dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
+      swiftSettings: settings),
+    // A registry that answers as it is told to, for the tests of several modules.
+    .target(
+      name: "TestRegistry", dependencies: ["Posix", "CLinux"], path: "Tests/TestRegistry",
       swiftSettings: settings),
     .testTarget(
-      name: "RegistryTests", dependencies: ["Registry", "Posix"],
+      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "Posix"],
       swiftSettings: settings),
     .testTarget(
       name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "Posix", "CLinux", "ZFile"],
       swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
-      name: "EngineTests", dependencies: ["Device", "Image", "LSMT", "ZFile", "Posix"],
+      name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),

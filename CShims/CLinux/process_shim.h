@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -34,4 +35,9 @@ static inline int clinux_get_limit(int resource, uint64_t *soft, uint64_t *hard)
 static inline int clinux_set_limit(int resource, uint64_t soft, uint64_t hard) {
   struct rlimit limit = {soft, hard};
   return setrlimit(resource, &limit);
+}
+/// glibc 2.34; guarded by _GNU_SOURCE.
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
+static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, int from) {
+  return posix_spawn_file_actions_addclosefrom_np(actions, from);
 }

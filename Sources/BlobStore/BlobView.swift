@@ -20,6 +20,8 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     /// The file that has all of it.
     public let place: Place
     let drops: UInt64
+    /// The words of its chunks, mixed.
+    let stamp: UInt64
   }
 
   let cache: ChunkMap.View
@@ -33,40 +35,74 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   /// must have the range: nothing is checked on this path.
   @inline(__always)
   public func lease(_ offset: UInt64, _ count: UInt64) -> Lease? {
-    let first = Int(truncatingIfNeeded: offset >> ChunkMap.chunkShift)
-    let last = Int(truncatingIfNeeded: (offset &+ count &- 1) >> ChunkMap.chunkShift)
+    let (first, last) = chunks(offset, count)
+    // Before the words: a drop that comes between is then seen as one that came later.
     let drops = cache.drops.pointee.load(ordering: .acquiring)
+    var stamp: UInt64 = 0
     var chunk = first
-    while chunk <= last, isChecked(chunk) { chunk &+= 1 }
-    if chunk > last {
-      touch(first, last)
-      return Lease(place: .cache, drops: drops)
+    while chunk <= last {
+      let word = cache.word(chunk)
+      guard isChecked(chunk, word) else { return memoryLease(first, last) }
+      stamp = Self.mix(stamp, word)
+      chunk &+= 1
     }
-    return memoryLease(first, last)
+    touch(first, last)
+    return Lease(place: .cache, drops: drops, stamp: stamp)
   }
 
   @inline(never)
   private func memoryLease(_ first: Int, _ last: Int) -> Lease? {
     let drops = memory.drops.pointee.load(ordering: .acquiring)
-    for chunk in first...last where !memory.word(chunk).isPresent { return nil }
-    return Lease(place: .memory, drops: drops)
+    var stamp: UInt64 = 0
+    for chunk in first...last {
+      let word = memory.word(chunk)
+      guard word.isPresent else { return nil }
+      stamp = Self.mix(stamp, word)
+    }
+    return Lease(place: .memory, drops: drops, stamp: stamp)
   }
 
-  /// Whether what was read since the lease was taken is what was stored. If not, it has to be read again.
+  /// Whether what was read of the lease's range since it was taken is what was stored. If not, it has to be read again.
   @inline(__always)
-  public func holds(_ lease: Lease) -> Bool {
+  public func holds(_ lease: Lease, _ offset: UInt64, _ count: UInt64) -> Bool {
     // Orders the loads of the read before that of the count.
     atomicMemoryFence(ordering: .acquiring)
     let map = lease.place == .cache ? cache : memory
-    return map.drops.pointee.load(ordering: .relaxed) == lease.drops
+    if map.drops.pointee.load(ordering: .acquiring) == lease.drops { return true }
+    return hasSameChunks(lease, offset, count)
+  }
+
+  /// Something was dropped: was it of this range? A chunk that was dropped and brought again has another generation.
+  @inline(never)
+  private func hasSameChunks(_ lease: Lease, _ offset: UInt64, _ count: UInt64) -> Bool {
+    let map = lease.place == .cache ? cache : memory
+    let (first, last) = chunks(offset, count)
+    var stamp: UInt64 = 0
+    for chunk in first...last { stamp = Self.mix(stamp, map.word(chunk)) }
+    return stamp == lease.stamp
+  }
+
+  @inline(__always)
+  private func chunks(_ offset: UInt64, _ count: UInt64) -> (first: Int, last: Int) {
+    (
+      Int(truncatingIfNeeded: offset >> ChunkMap.chunkShift),
+      Int(truncatingIfNeeded: (offset &+ count &- 1) >> ChunkMap.chunkShift)
+    )
+  }
+
+  @inline(__always)
+  private static func mix(_ stamp: UInt64, _ word: ChunkWord) -> UInt64 {
+    (stamp << 7 | stamp >> 57) &* 0x9e37_79b9_7f4a_7c15 ^ word.rawValue
   }
 
   /// Whether the cache has a chunk, and this process has found it whole. That others have, or that the whole blob once
   /// had its sha256, says nothing of what a disk gives back today.
   @inline(__always)
-  func isChecked(_ chunk: Int) -> Bool {
-    let word = cache.word(chunk)
-    return word.isPresent && checked[chunk].load(ordering: .relaxed) == word.tag
+  func isChecked(_ chunk: Int) -> Bool { isChecked(chunk, cache.word(chunk)) }
+
+  @inline(__always)
+  private func isChecked(_ chunk: Int, _ word: ChunkWord) -> Bool {
+    word.isPresent && checked[chunk].load(ordering: .relaxed) == word.tag
   }
 
   /// Notes the time, which decides what goes first when room is made. Written only when it changed: the memory is a

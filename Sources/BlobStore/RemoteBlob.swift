@@ -73,6 +73,6 @@ public final class RemoteBlob: @unchecked Sendable {
   func readHere(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Bool {
     guard let lease = view.lease(offset, UInt64(buffer.count)) else { return false }
     let file = lease.place == .cache ? cached ?? memory : memory
-    return try file.read(buffer, at: offset) && view.holds(lease)
+    return try file.read(buffer, at: offset) && view.holds(lease, offset, UInt64(buffer.count))
   }
 }

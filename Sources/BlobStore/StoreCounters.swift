@@ -23,17 +23,31 @@ public final class StoreCounters: Sendable {
 /// Counts of a store at one moment.
 public struct StoreSnapshot: Sendable, Equatable, Codable {
   /// Bytes of chunks that came from the registry.
-  public var fetchedBytes: UInt64 = 0
+  public var fetchedBytes: UInt64
   /// Requests to the registry, without those for tokens and redirects.
-  public var fetches: UInt64 = 0
+  public var fetches: UInt64
   /// Reads that had to wait for the network.
-  public var waits: UInt64 = 0
+  public var waits: UInt64
   /// Of these, reads that found their bytes already on the way.
-  public var joins: UInt64 = 0
+  public var joins: UInt64
   /// Chunks of the cache that were not what was stored, and were fetched again (`cache_repairs`).
-  public var repairs: UInt64 = 0
+  public var repairs: UInt64
   /// Chunks that the cache did not take, because it was full or could not be written.
-  public var bypasses: UInt64 = 0
+  public var bypasses: UInt64
   /// Waits that ended with an error.
-  public var failures: UInt64 = 0
+  public var failures: UInt64
+
+  /// Counts by name; what is not given is 0.
+  public init(
+    fetchedBytes: UInt64 = 0, fetches: UInt64 = 0, waits: UInt64 = 0, joins: UInt64 = 0, repairs: UInt64 = 0,
+    bypasses: UInt64 = 0, failures: UInt64 = 0
+  ) {
+    self.fetchedBytes = fetchedBytes
+    self.fetches = fetches
+    self.waits = waits
+    self.joins = joins
+    self.repairs = repairs
+    self.bypasses = bypasses
+    self.failures = failures
+  }
 }

@@ -25,7 +25,7 @@ public final class Device: @unchecked Sendable {
   /// The numbers of its queues.
   public let counters: CounterPage
 
-  private let control: Control
+  private var control: Control
   private let layers: LayerTable
   private let ended: Descriptor
   private var character: Descriptor?
@@ -46,10 +46,11 @@ public final class Device: @unchecked Sendable {
     image: Image, options: DeviceOptions, makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
   ) throws(DeviceError) -> Device {
     try options.validate()
-    let control = try DeviceError.driver { () throws(UblkError) in try Control(timeout: options.timeout) }
+    let deadline = Deadline(milliseconds: options.timeout * 1000)
+    let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
     let device = try Device(image, options, control, makeCounters)
     do throws(DeviceError) {
-      try device.bringUp(options)
+      try device.bringUp(deadline)
     } catch {
       try? device.stop(Deadline(milliseconds: options.timeout * 1000))
       throw error
@@ -96,8 +97,7 @@ public final class Device: @unchecked Sendable {
   }
 
   /// SET_PARAMS, queue threads, START_DEV.
-  private func bringUp(_ options: DeviceOptions) throws(DeviceError) {
-    let deadline = Deadline(milliseconds: options.timeout * 1000)
+  private func bringUp(_ deadline: Deadline) throws(DeviceError) {
     let sectors = image.virtualSize / 512
     guard sectors > 0 else { throw .invalidOption("the image has no size: no layer says how large the disk is") }
     try DeviceError.driver { () throws(UblkError) in
@@ -157,10 +157,12 @@ public final class Device: @unchecked Sendable {
   public var failure: DeviceError? { threads.lazy.compactMap(\.error).first }
 
   /// Takes the disk away, waits for the queues and deletes the device. Open and mounted devices vanish under their
-  /// users. Past the deadline it throws, and the kernel ends the device with the process.
+  /// users. Past the deadline, which all steps share, it throws, and the kernel ends the device with the process: a
+  /// disk that is still mounted keeps DEL_DEV waiting for its last user.
   public func stop(_ deadline: Deadline) throws(DeviceError) {
     // The kernel waits for requests that wait for a registry.
     image.remote?.store.stop()
+    control.deadline = deadline
     var firstError: DeviceError?
     do throws(UblkError) { try control.stop(id) } catch { if error.errno != .noDevice { firstError = .ublk(error) } }
     for thread in threads where !thread.join(deadline) {

@@ -11,7 +11,7 @@ public struct DeviceOptions: Sendable {
   public var depth: Int
   /// Whether uncompressed layers are read straight into requests where the kernel offers it.
   public var allowsZeroCopy: Bool
-  /// Seconds that the driver may take for each step.
+  /// Seconds that making the device may take.
   public var timeout: Int
 
   /// All options.

@@ -52,7 +52,7 @@ extension Queue where Transport: ~Copyable {
     guard let lease = operation.pointee.lease, let view = source.layers[Int(operation.pointee.layer)].view
     else { return false }
     if operation.pointee.done < operation.pointee.count { return repairs(index) }
-    if view.holds(lease) { return false }
+    if view.holds(lease, operation.pointee.fileOffset, UInt64(operation.pointee.count)) { return false }
     operation.pointee.done = 0
     submit(index, tag)
     return true

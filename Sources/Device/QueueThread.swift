@@ -78,7 +78,9 @@ final class QueueThread: Sendable {
     if !plan.affinity.isEmpty { plan.affinity.withBytes { _ = clinux_set_affinity($0.baseAddress, $0.count) } }
     var queue = try makeQueue(plan)
     progress.phase.store(.serving, ordering: .releasing)
-    if !queue.serve() { throw .system(what: "wait in the ring of queue \(plan.number)", .ioError) }
+    if !queue.serve() {
+      throw .system(what: "submit to the ring of queue \(plan.number)", queue.transport.failure ?? .ioError)
+    }
   }
 
   private static func makeQueue(_ plan: Plan) throws(DeviceError) -> Queue<RingTransport> {

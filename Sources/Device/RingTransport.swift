@@ -20,6 +20,9 @@ struct RingTransport: QueueTransport, ~Copyable {
   private var ready: UInt32 = 0
   private var taken: UInt32 = 0
   private let second = TimerInterval(seconds: 1)
+  private var refusals = Refusals()
+  /// Gets what is prepared once the ring is broken, and leads nowhere.
+  private let spare = SpareEntry()
 
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
@@ -50,6 +53,9 @@ struct RingTransport: QueueTransport, ~Copyable {
   mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool) {
     port?.want(layer: layer, offset: offset, count: count, operation: operation, repairs: repairs)
   }
+
+  /// Why the ring is broken; nil while it is not.
+  var failure: Errno? { refusals.final }
 
   func request(_ tag: Int) -> Request { requests[tag] }
 
@@ -86,7 +92,7 @@ struct RingTransport: QueueTransport, ~Copyable {
   ) {
     // A chain ends where a submission ends, so both entries must go in one. A short read breaks the chain as an
     // error does; the answer is then cancelled without a completion of its own, because its read was to be quiet.
-    if ring.freeEntries < 2 { flush() }
+    makeRoom(2)
     let userData = Event.userData(.operation, operation)
     let flags: EntryFlags = [.link, .quietSuccess]
     if let memory {
@@ -127,16 +133,17 @@ struct RingTransport: QueueTransport, ~Copyable {
   mutating func startTimer() { entry().timeout(second, userData: Event.userData(.tick, 0)) }
 
   mutating func submitAndWait() -> Bool {
+    if failure != nil { return false }
     ring.consume(taken)
     taken = 0
     do throws(Errno) {
       try ring.submitAndWait()
+      refusals.end()
     } catch {
-      // The kernel is short of memory, or has completions for us first: both pass when those are taken.
-      if error != .again && error != .busy { return false }
+      refusals.add(error)
     }
     ready = ring.readyCompletions
-    return true
+    return failure == nil
   }
 
   mutating func nextEvent() -> Event? {
@@ -170,13 +177,30 @@ struct RingTransport: QueueTransport, ~Copyable {
   /// The next free entry; a full ring is submitted first.
   @inline(__always)
   private mutating func entry() -> Entry {
-    while true {
-      if let entry = ring.nextEntry() { return entry }
-      flush()
-    }
+    if let entry = ring.nextEntry() { return entry }
+    makeRoom(1)
+    return ring.nextEntry() ?? spare.entry
   }
 
-  private mutating func flush() { try? ring.submit() }
+  /// Submits until `count` entries are free, or the ring is broken.
+  @inline(__always)
+  private mutating func makeRoom(_ count: UInt32) {
+    while ring.freeEntries < count, failure == nil { flush() }
+  }
+
+  @inline(never)
+  private mutating func flush() {
+    // What has been taken makes room for completions that the kernel holds back.
+    ring.consume(taken)
+    ready &-= taken
+    taken = 0
+    do throws(Errno) {
+      try ring.submit()
+      refusals.end()
+    } catch {
+      refusals.add(error)
+    }
+  }
 
   @inline(__always)
   private func address(_ tag: Int) -> UInt64 {

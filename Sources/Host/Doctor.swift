@@ -76,7 +76,7 @@ public struct Diagnosis: Encodable, Sendable {
 
   private static func controlCheck(_ features: inout [FeatureReport]) -> Check {
     do throws(UblkError) {
-      let offered = try Control(timeout: 5).features()
+      let offered = try Control(deadline: Deadline(milliseconds: 5000)).features()
       features = report(offered)
       return .control(offered)
     } catch {

@@ -13,6 +13,13 @@ public struct RemoteStatus: Codable, Equatable, Sendable {
   /// What is wrong with a registry at the moment: which one, with which blob, and why; nil when nothing is.
   public var trouble: String?
 
+  /// By its parts.
+  init(counts: StoreSnapshot, cache: String? = nil, trouble: String? = nil) {
+    self.counts = counts
+    self.cache = cache
+    self.trouble = trouble
+  }
+
   /// As `remote` is now.
   init(_ remote: RemoteLayers) {
     counts = remote.store.counters.snapshot

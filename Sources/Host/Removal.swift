@@ -10,11 +10,12 @@ public struct Removal {
     public var isForced: Bool
     /// Also when Warmblk has no record of having made it.
     public var includesForeign: Bool
-    /// Seconds for the server to end by itself, and again for the kernel to delete what is left.
+    /// Seconds for all of it: half of them for the disk to stop and its server to end by itself, the rest for the
+    /// kernel to kill the server and to delete what is left.
     public var timeout: Int
 
     /// All options.
-    public init(isForced: Bool = false, includesForeign: Bool = false, timeout: Int = 10) {
+    public init(isForced: Bool = false, includesForeign: Bool = false, timeout: Int = 20) {
       self.isForced = isForced
       self.includesForeign = includesForeign
       self.timeout = timeout
@@ -25,14 +26,19 @@ public struct Removal {
   private let directory: RunDirectory
   private let options: Options
   private let note: (String) -> Void
+  /// When the patience with disk and server ends, and when all of it does.
+  private let patience: Deadline
+  private let deadline: Deadline
   private var disk: BlockDevice { BlockDevice(id: id) }
 
-  /// The removal of device `id`. `note` gets what the user should know beside the outcome.
+  /// The removal of device `id`, whose time begins now. `note` gets what the user should know beside the outcome.
   public init(_ id: UInt32, _ directory: RunDirectory, _ options: Options, note: @escaping (String) -> Void) {
     self.id = id
     self.directory = directory
     self.options = options
     self.note = note
+    patience = Deadline(milliseconds: options.timeout * 500)
+    deadline = Deadline(milliseconds: options.timeout * 1000)
   }
 
   /// Returns when the device is gone: its nodes, its server and its state files.
@@ -107,7 +113,7 @@ public struct Removal {
     var failure: UblkError?
     let closed = Deadline(milliseconds: 1000).wait(interval: 20) {
       do throws(UblkError) {
-        let control = try Control(timeout: options.timeout)
+        let control = try Control(deadline: patience)
         if try control.features().contains(.safeStop) { try control.tryStop(id) }
         failure = nil
       } catch {
@@ -118,7 +124,7 @@ public struct Removal {
     if case .timedOut = failure {
       // The disk waits for a request that its server does not answer: ending the server ends the wait.
       return note(
-        "the disk did not stop within \(options.timeout) s, a request is not answered; ending its server")
+        "the disk did not stop in time (half of \(options.timeout) s), a request is not answered; ending its server")
     }
     if let failure, closed { throw .ublk(failure) }
     if failure != nil {
@@ -136,16 +142,15 @@ public struct Removal {
   /// Asks the server to end, and ends it when it does not.
   private func end(_ server: ProcessIdentity) throws(HostError) {
     try server.signal(SIGTERM)
-    let deadline = Deadline(milliseconds: options.timeout * 1000)
     // While a user holds the disk the server waits for the kernel, which waits for the user; with the node gone
     // there is nothing left to serve.
-    let ended = deadline.wait(interval: 2) {
+    let ended = patience.wait(interval: 2) {
       !server.isAlive || (options.isForced && !disk.hasCharacterNode)
     }
     if ended, server.waitForEnd(Deadline(milliseconds: options.isForced ? 1000 : 0)) { return }
-    if !ended { note("its server (pid \(server.pid)) did not end within \(options.timeout) s: killing it") }
+    if !ended { note("its server (pid \(server.pid)) did not end in time (half of \(options.timeout) s): killing it") }
     try server.signal(SIGKILL)
-    if server.waitForEnd(Deadline(milliseconds: options.timeout * 1000)) { return }
+    if server.waitForEnd(deadline) { return }
     throw .refused(
       "the server of device \(id), pid \(server.pid), does not end even when killed: it waits in the kernel "
         + "(\(Self.waitChannel(server.pid))); see `dmesg`, and whether the layers' file system answers")
@@ -153,7 +158,7 @@ public struct Removal {
 
   private func deleteFromKernel() throws(HostError) {
     do throws(UblkError) {
-      let control = try Control(timeout: options.timeout)
+      let control = try Control(deadline: deadline)
       try control.delete(id)
     } catch {
       switch error {

@@ -82,13 +82,13 @@ public struct RunDirectory: Sendable {
   }
 
   /// Removes what is kept of device `id`, but only if `server` still is its server: the number may have been given
-  /// to a new device since. `server` nil removes in any case. `keepingLog` leaves the messages for whoever asks why.
-  public func remove(_ id: UInt32, server: ProcessIdentity?, keepingLog: Bool = false) throws(HostError) {
+  /// to a new device since. `server` nil removes in any case.
+  public func remove(_ id: UInt32, server: ProcessIdentity?) throws(HostError) {
     try locked { () throws(HostError) in
       if let server, let state = try? self.state(id), state.server != server { return }
       _ = unlink(countersPath(id))
       _ = unlink(remotePath(id))
-      if !keepingLog { _ = unlink(logPath(id)) }
+      _ = unlink(logPath(id))
       if unlink(statePath(id)) != 0, Errno.last != .noEntry {
         throw .system(what: "remove \(statePath(id))", .last)
       }

@@ -65,6 +65,11 @@ struct Server {
     image.remote?.startDownload(of: image)
     waitForEnd(device, signals, watch)
     signals.release()
+    if let failure = device.failure {
+      // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
+      // process go: the disk ends with it.
+      throw .refused("\(failure); \(device.path) fails from now on: `warmblk del -n \(device.id)` removes what is left")
+    }
     try stop(device)
   }
 
@@ -176,18 +181,16 @@ struct Server {
   }
 
   private func stop(_ device: Device) throws(HostError) {
-    let failure = device.failure
-    var stopFailure: DeviceError?
+    var failure: DeviceError?
     do throws(DeviceError) {
       try device.stop(Deadline(milliseconds: 10_000))
     } catch {
-      stopFailure = error
+      failure = error
     }
     // While the node is there somebody has to delete the device, and finds it through the state file.
-    if stopFailure == nil || !BlockDevice(id: device.id).hasCharacterNode {
-      try directory.remove(device.id, server: identity, keepingLog: failure != nil)
+    if failure == nil || !BlockDevice(id: device.id).hasCharacterNode {
+      try directory.remove(device.id, server: identity)
     }
     if let failure { throw .device(failure) }
-    if let stopFailure { throw .device(stopFailure) }
   }
 }

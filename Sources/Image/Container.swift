@@ -43,14 +43,13 @@ struct Container: ~Copyable {
   }
 
   private static func isCompressed(_ blob: Blob) throws(ImageError) -> Bool {
-    if blob.payloadSize < UInt64(ZFileRecord.size) { return false }
-    let prefix = try blob.bytes(at: 0, count: ZFileRecord.size)
+    let prefix = try blob.bytes(at: 0, count: Int(min(blob.payloadSize, UInt64(ZFileRecord.magic.count))))
     return ZFileRecord.isZFile(prefix: prefix.span.bytes)
   }
 
   /// The record that says where the jump table is: the header once it is final, else the trailer.
   private static func zfileRecord(_ blob: Blob) throws(ImageError) -> ZFileRecord {
-    let header = try blob.bytes(at: 0, count: ZFileRecord.size)
+    let header = try blob.bytes(at: 0, count: Int(min(blob.payloadSize, UInt64(ZFileRecord.size))))
     let record = try zfile(blob, at: 0) { () throws(ZFileError) in
       try ZFileRecord(parsing: header.span.bytes, as: .header)
     }

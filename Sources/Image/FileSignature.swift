@@ -1,3 +1,6 @@
+import LSMT
+import ZFile
+
 /// What the first bytes of a file say about it, for messages: people point at compressed or plain images by mistake.
 struct FileSignature: CustomStringConvertible {
   let description: String
@@ -18,5 +21,15 @@ struct FileSignature: CustomStringConvertible {
       let hex = bytes.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
       description = "bytes \(hex.joined(separator: " "))"
     }
+  }
+
+  /// What a file would be if it went on after `bytes`, which are all that it has: too few for a format's own check of
+  /// its first bytes. nil when nothing speaks for any format.
+  static func cutFormat(_ bytes: [UInt8]) -> String? {
+    if bytes.isEmpty { return nil }
+    if LayerRecord.magic.starts(with: bytes) { return "an LSMT layer" }
+    if ZFileRecord.magic.starts(with: bytes) { return "a ZFile" }
+    if bytes.count < 512, bytes.dropFirst(257).starts(with: Array("ustar".utf8)) { return "a tar" }
+    return nil
   }
 }

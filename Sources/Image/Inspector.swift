@@ -85,6 +85,13 @@ public struct Inspector {
     let prefix = try reader.bytes(at: 0, count: Int(min(size, UInt64(LayerRecord.size))))
     if LayerRecord.isLSMT(prefix.span.bytes) {
       try inspectLSMT(prefix, container)
+    } else if size == 0 {
+      add(file: blob.path, message: "\(blob.path): there is nothing in it: fetch or build it again")
+    } else if result.kind == .unknown, let format = FileSignature.cutFormat(prefix) {
+      add(
+        file: blob.path,
+        message: "\(blob.path): only \(size) bytes, with which \(format) begins; the rest is missing: "
+          + "fetch or build it again")
     } else if result.kind == .unknown {
       result.notes.append("it begins with \(FileSignature(prefix).description)")
     }

@@ -81,3 +81,14 @@ struct Curl: @unchecked Sendable {
   /// The same of the multi interface.
   func words(_ code: CURLMcode) -> String { String(cString: multiError(code)!) }
 }
+
+extension Curl {
+  /// An HTTP date as seconds since 1970.
+  func seconds(_ text: String) -> UInt64? {
+    let time = date(text, nil)
+    return time >= 0 ? UInt64(time) : nil
+  }
+}
+
+/// Seconds since 1970, by this machine's clock.
+func wallClockSeconds() -> UInt64 { UInt64(max(0, time(nil))) }

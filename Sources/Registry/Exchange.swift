@@ -221,6 +221,7 @@ final class Exchange {
     headAt = monotonicNanoseconds()
     stall.begin(now: headAt)
     verdict = onHead(parsing)
+    if case .discard = verdict, parsing.contentLength ?? 0 > Self.discardLimit { verdict = .stop }
     if case .stop = verdict {
       wasStopped = true
       return 0

@@ -14,6 +14,8 @@ final class LoopCore: @unchecked Sendable {
   var timers = TimerQueue()
   /// Run when the loop is stopped; what they put into ``enqueue(_:)`` is still run.
   var stopHooks: [() -> Void] = []
+  /// For what would block.
+  let work = LoopWork()
 
   private var local: [() -> Void] = []
   private var starting: [Exchange] = []
@@ -32,6 +34,8 @@ final class LoopCore: @unchecked Sendable {
   private static let watchInterval: UInt64 = 100_000_000
   /// Handles of curl to keep for later exchanges: some 10 KB each.
   private static let idleHandleLimit = 32
+  /// Turns of completions after the stop.
+  private static let lastRounds = 1000
   /// Connections that are kept for later, to all hosts.
   private static let connectionLimit = 64
 
@@ -82,18 +86,28 @@ final class LoopCore: @unchecked Sendable {
   /// The thread.
   func run() {
     owner.store(pthread_self(), ordering: .relaxed)
+    ignoreBrokenPipes()
     while !takeInbox() {
       runLocal()
       step()
     }
     for hook in stopHooks { hook() }
     stopHooks = []
-    // Completions may ask for more, which ends at once.
-    while !local.isEmpty || !ending.isEmpty {
+    // Completions may ask for more, which ends at once; those that never stop asking are not listened to for ever.
+    for _ in 0..<Self.lastRounds where !local.isEmpty || !ending.isEmpty {
       runLocal()
       endAbandoned()
     }
+    work.stop()
     close()
+  }
+
+  /// A connection that the peer has closed would end the process by SIGPIPE, which goes to the thread that writes.
+  private func ignoreBrokenPipes() {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
   }
 
   /// True when the loop has to stop.
@@ -116,8 +130,9 @@ final class LoopCore: @unchecked Sendable {
 
   private func step() {
     endAbandoned()
-    for exchange in starting { begin(exchange) }
+    let exchanges = starting
     starting.removeAll(keepingCapacity: true)
+    for exchange in exchanges { begin(exchange) }
     var count: Int32 = 0
     let code = curl.multiPerform(multi, &count)
     if code != CURLM_OK { failAll(curl.words(code)) }
@@ -143,12 +158,12 @@ final class LoopCore: @unchecked Sendable {
     }
     let code = exchange.prepare(handle, curl)
     if code != CURLE_OK {
-      recycle(handle)
+      curl.easyCleanup(handle)
       return exchange.end(.failed(code, words: curl.words(code)))
     }
     let added = curl.multiAdd(multi, handle)
     if added != CURLM_OK {
-      recycle(handle)
+      curl.easyCleanup(handle)
       return exchange.end(.failed(CURLE_FAILED_INIT, words: curl.words(added)))
     }
     running[handle] = exchange
@@ -161,7 +176,7 @@ final class LoopCore: @unchecked Sendable {
       let result = ccurl_message_result(message)
       guard let exchange = running[handle] else { continue }
       exchange.collect(handle, curl)
-      remove(handle)
+      remove(handle, recycles: result == CURLE_OK)
       if !exchange.isAbandoned { exchange.finish(result, curl) }
     }
   }
@@ -193,11 +208,13 @@ final class LoopCore: @unchecked Sendable {
     }
   }
 
-  private func remove(_ handle: UnsafeMutableRawPointer) {
+  /// Only a handle whose exchange came to its end is used again: after a failure it may keep its buffer and then refuse
+  /// CURLOPT_BUFFERSIZE (libcurl 7.88).
+  private func remove(_ handle: UnsafeMutableRawPointer, recycles: Bool = false) {
     _ = curl.multiRemove(multi, handle)
     running[handle]?.handle = nil
     running[handle] = nil
-    recycle(handle)
+    if recycles { recycle(handle) } else { curl.easyCleanup(handle) }
   }
 
   private func recycle(_ handle: UnsafeMutableRawPointer) {

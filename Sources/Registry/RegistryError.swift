@@ -110,4 +110,18 @@ extension RegistryError {
     default: false
     }
   }
+
+  /// What was asked of whom, if it came to that.
+  public var place: Place? {
+    switch self {
+    case .library, .thread, .settings, .invalidBlob, .invalidRange, .cancelled: nil
+    case .name(let place, _), .connection(let place, _), .certificate(let place, _), .timeout(let place, _, _),
+      .transfer(let place, _), .shortBody(let place, _, _), .resting(let place, _, _), .unauthorized(let place, _),
+      .forbidden(let place, _), .notFound(let place), .status(let place, _, _), .rangeIgnored(let place, _, _),
+      .wrongRange(let place, _, _), .outsideBlob(let place, _, _), .sizeChanged(let place, _, _),
+      .encoded(let place, _), .multipart(let place), .redirect(let place, _), .token(let place, _, _, _),
+      .credentials(let place, _, _), .deadline(let place, _):
+      place
+    }
+  }
 }

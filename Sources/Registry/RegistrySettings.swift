@@ -1,6 +1,3 @@
-import Glibc
-import Posix
-
 /// How registries are spoken to.
 public struct RegistrySettings: Equatable, Sendable {
   /// Where credentials come from; the first source that has some for a blob is used.
@@ -77,25 +74,6 @@ public struct RegistrySettings: Equatable, Sendable {
 
     /// What the fields say.
     public init() {}
-  }
-}
-
-extension RegistrySettings {
-  /// Whether everything can be used: addresses, files of certificates. At the start, so that a mistake shows before the
-  /// first read; ``RegistryClient`` does not call it.
-  public func check() throws(RegistryError) {
-    try check("caFile", caFile)
-    try check("clientCertificate", clientCertificate)
-  }
-
-  private func check(_ field: String, _ file: String?) throws(RegistryError) {
-    guard let file, access(file, R_OK) != 0 else { return }
-    throw .settings(field: field, problem: "is \(file): \(Errno.last)")
-  }
-
-  private func check(_ field: String, _ certificate: ClientCertificate?) throws(RegistryError) {
-    try check("\(field).certificateFile", certificate?.certificateFile)
-    try check("\(field).keyFile", certificate?.keyFile)
   }
 }
 

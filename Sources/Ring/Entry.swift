@@ -68,3 +68,19 @@ public struct TimerInterval: ~Copyable {
 
   deinit { limit.deallocate() }
 }
+
+/// An entry that belongs to no ring, so that what is prepared in it never starts.
+public struct SpareEntry: ~Copyable {
+  @usableFromInline let raw: UnsafeMutablePointer<io_uring_sqe>
+
+  /// Room for one entry, a large one too.
+  public init() {
+    raw = .allocate(capacity: 2)
+    raw.initialize(repeating: io_uring_sqe(), count: 2)
+  }
+
+  deinit { raw.deallocate() }
+
+  /// The entry, valid as long as this object.
+  @inlinable public var entry: Entry { Entry(raw) }
+}

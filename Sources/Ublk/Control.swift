@@ -6,21 +6,21 @@ import Ring
 /// The driver's control device: makes, starts, stops and deletes devices.
 ///
 /// Its commands sleep, some of them on I/O that queue threads must serve: never call it from a queue thread. Each
-/// call ends at its deadline. One that did not get its answer leaves the command running in the kernel and its
+/// call ends at the deadline. One that did not get its answer leaves the command running in the kernel and its
 /// buffer allocated, because the driver may still write to it.
 public struct Control: ~Copyable {
   private let file: Descriptor
   private let ring: Ring
-  /// Seconds that a command may take.
-  public let timeout: Int
+  /// When every command has to have its answer. Several commands that make one step of the caller share it.
+  public var deadline: Deadline
 
-  /// Opens `/dev/ublk-control`. Each command may take `timeout` seconds.
-  public init(timeout: Int = 30) throws(UblkError) {
+  /// Opens `/dev/ublk-control`.
+  public init(deadline: Deadline) throws(UblkError) {
     let file = try Self.openControl()
     let ring = try Self.makeRing()
     self.file = file
     self.ring = ring
-    self.timeout = timeout
+    self.deadline = deadline
   }
 
   private static func openControl() throws(UblkError) -> Descriptor {
@@ -133,18 +133,19 @@ public struct Control: ~Copyable {
     payload.len = UInt16(bytes)
     payload.addr = UInt64(UInt(bitPattern: buffer))
     payload.data = data
+    let began = monotonicNanoseconds()
     let result: Int32
     do throws(Errno) {
       guard let entry = ring.nextEntry() else { throw .busy }
       entry.command(file: file.rawValue, isSlot: false, operation: operation, payload: payload, userData: 0)
-      let deadline = Deadline(milliseconds: timeout * 1000)
       while !(try ring.submitAndWait(nanoseconds: deadline.remaining)) {
         if deadline.hasPassed { throw .timedOut }
       }
       result = ring.completion(0).result
       ring.consume(1)
     } catch .timedOut {
-      throw .timedOut(command: name, device: device, seconds: timeout)
+      let milliseconds = Int((monotonicNanoseconds() - began) / 1_000_000)
+      throw .timedOut(command: name, device: device, milliseconds: milliseconds)
     } catch {
       throw .refused(command: name, device: device, error)
     }

@@ -8,8 +8,8 @@ public enum UblkError: Error, Equatable, CustomStringConvertible {
   case noRing(Errno)
   /// The driver refused a command.
   case refused(command: String, device: UInt32?, Errno)
-  /// The driver did not answer in time; what the command was about may still happen.
-  case timedOut(command: String, device: UInt32?, seconds: Int)
+  /// The driver did not answer in the time that was left; what the command was about may still happen.
+  case timedOut(command: String, device: UInt32?, milliseconds: Int)
   /// A device came back without features that it needs.
   case featuresMissing(Features)
 
@@ -37,8 +37,8 @@ public enum UblkError: Error, Equatable, CustomStringConvertible {
       return "cannot make an io_uring: \(error)"
     case .refused(let command, let device, let error):
       return "\(command)\(Self.of(device)): \(error)\(Self.remedy(command, error))"
-    case .timedOut(let command, let device, let seconds):
-      return "\(command)\(Self.of(device)): the driver did not answer within \(seconds) s; see `dmesg`, "
+    case .timedOut(let command, let device, let milliseconds):
+      return "\(command)\(Self.of(device)): the driver did not answer within \(milliseconds) ms; see `dmesg`, "
         + "and `warmblk doctor` for kernels that are known for it"
     case .featuresMissing(let features):
       return "this kernel's ublk driver lacks \(features); see `warmblk doctor`"

@@ -55,7 +55,7 @@ public struct ZFileRecord: Equatable, Sendable {
   public let hasChecksums: Bool
 
   /// The 24 bytes that begin a ZFile.
-  static let magic: [UInt8] =
+  public static let magic: [UInt8] =
     [0x5A, 0x46, 0x69, 0x6C, 0x65, 0x00, 0x01, 0x00] + Array("tuji.yyf@Alibaba".utf8)
 
   /// Byte offsets of the fields.

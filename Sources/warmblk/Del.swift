@@ -13,7 +13,7 @@ struct Del: ParsableCommand {
         warmblk del --all
 
       A server that is dead leaves a device behind that `list` shows as dead: the same command removes it. A server
-      that does not end within --timeout is killed. With --force a device goes away under its users: their reads fail,
+      that does not end within half of --timeout is killed. With --force a device goes away under its users: their reads fail,
       a mounted file system stays mounted and fails too until it is unmounted.
       """)
 
@@ -31,8 +31,8 @@ struct Del: ParsableCommand {
   @Flag(help: "Also when warmblk has no record of having made it. Never with --all.")
   var foreign = false
 
-  @Option(help: ArgumentHelp("Seconds for the server to end before it is killed.", valueName: "seconds"))
-  var timeout = 10
+  @Option(help: ArgumentHelp("Seconds that it may take, for each device.", valueName: "seconds"))
+  var timeout = 20
 
   @OptionGroup var common: CommonOptions
 

@@ -92,5 +92,39 @@ extension OnDevice {
       try file.synchronize()
       try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
     }
+
+    @Test(
+      "a layer whose disk fails is an error where it failed, right bytes elsewhere, and no other device's concern",
+      arguments: Sample.Codec.allCases)
+    func failingDisk(_ codec: Sample.Codec) throws {
+      let scratch = try Scratch()
+      let content = try Sample.content()
+      let disk = try FailingDisk()
+      let layer = "\(disk.mountPoint)/layer"
+      // The image's own configuration names the original by its absolute path.
+      try need("cp", try Sample.copy(codec, to: scratch).layer, layer)
+      try need("sync", "-f", disk.mountPoint)
+      let failing = try Warmblk.add(try scratch.config([layer]))
+      let other = try Warmblk.add(try Sample.image(codec))
+
+      try disk.fail(.everyOtherMiB)
+      let pieces = try sort(failing, content)
+      #expect(pieces.failed.count > 10 && pieces.right.count > 10, "\(pieces)")
+      try checkReport(failing, names: layer)
+      let failure = try failing.reading(direct: false) { $0.failure(4096, at: UInt64(pieces.failed[1])) }
+      #expect(failure == .ioError, "through the page cache")
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+
+      try disk.fail(.everything)
+      let none = try sort(failing, content)
+      #expect(none.right.isEmpty, "read although the disk gives nothing: \(none.right)")
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+      #expect(try Warmblk.row(other).errors == 0)
+
+      try disk.fail(.nothing)
+      #expect(try sort(failing, content).failed.isEmpty, "the disk works again")
+      try Warmblk.del(failing)
+      try Warmblk.del(other)
+    }
   }
 }

@@ -59,20 +59,15 @@ extension OnDevice {
 
     @Test("with --force a mounted disk goes away under its file system")
     func forcedWhileMounted() throws {
-      let scratch = try Scratch()
-      let (source, mountPoint) = (scratch("source"), scratch("mnt"))
-      try makeDirectories(source)
-      try makeDirectories(mountPoint)
-      try need(
-        "bash", "-c", "seq 400000 >\(source)/numbers && mke2fs -q -t ext4 -d \(source) \(scratch("raw")) 8M")
-      let disk = try Warmblk.add(try Warmblk.importing(scratch("raw"), to: scratch("image"), []))
-      try need("mount", "-o", "ro,noload", disk.path, mountPoint)
+      let image = try MountedImage()
+      let disk = try Warmblk.add(image.config)
+      try image.mount(disk)
       let outcome = try Warmblk.run("del", "-n", "\(disk.id)", "--force", seconds: 45)
-      #expect(outcome.succeeded && outcome.errors.contains(mountPoint), "\(outcome)")
+      #expect(outcome.succeeded && outcome.errors.contains(image.mountPoint), "\(outcome)")
       #expect(!fileExists(disk.path))
-      let read = try run("cat", "\(mountPoint)/numbers", seconds: 20)
+      let read = try run("cat", image.file, seconds: 20)
       #expect(read.status == 1 && !read.wasLate, "a file that was never read is read: \(read.status)")
-      try need("umount", mountPoint)
+      try image.unmount()
     }
 
     @Test("partitions appear, mount and show what they are")

@@ -64,6 +64,38 @@ extension OnDevice {
       try Warmblk.del(other)
     }
 
+    @Test(
+      "by force a mounted disk is gone within the time of the command, whether its server lives, is stopped or dead",
+      arguments: [0, SIGSTOP, SIGKILL])
+    func mounted(_ signal: Int32) throws {
+      let image = try MountedImage()
+      let disk = try Warmblk.add(image.config)
+      try image.mount(disk)
+      let server = try #require(try Warmblk.row(disk).pid)
+      if signal != 0 { kill(server, signal) }
+      let outcome = try Warmblk.run("del", "-n", "\(disk.id)", "--force", "--timeout", "4")
+      #expect(outcome.succeeded && outcome.seconds < 5.5, "\(outcome)")
+      #expect(!fileExists(disk.path) && Guest.servers().isEmpty)
+      try image.unmount()
+    }
+
+    @Test("a server that shall end while its disk is mounted waits for its own deadline, not for the driver's")
+    func mountedServer() throws {
+      let image = try MountedImage()
+      let disk = Disk(id: 5)
+      let server = try Warmblk.start(["serve", "--config", image.config, "--id", "5"])
+      try #require(Deadline(milliseconds: 30_000).wait { (try? server.printed()) == "\(disk.path)\n" })
+      try image.mount(disk)
+      let began = monotonicNanoseconds()
+      server.signal(SIGTERM)
+      let outcome = try server.wait(seconds: 20)
+      let took = Double(monotonicNanoseconds() - began) / 1e9
+      #expect(!outcome.wasLate && (9..<13).contains(took), "\(took) s: \(outcome)")
+      #expect(outcome.status == 1 && outcome.errors.contains("DEL_DEV of device 5"), "\(outcome)")
+      #expect(!fileExists(disk.path) && Guest.nodes().isEmpty)
+      try image.unmount()
+    }
+
     @Test("what a shell gets from add is the path, and it does not wait for the server")
     func fromShell() throws {
       let script =

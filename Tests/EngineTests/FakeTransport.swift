@@ -15,6 +15,14 @@ final class FakeTransport: QueueTransport {
     var copyError = 0
     /// Files end this many bytes early.
     var truncation = 0
+    /// Bytes of a remote layer do not come.
+    var fetchError = 0
+    /// A chunk of a remote layer is dropped, at any moment.
+    var drop = 0
+    /// Bytes of a remote layer with checksums spoil after they came first; asked for again they come right.
+    var spoiling = 0
+    /// And they do not come right.
+    var spoilingForGood = 0
   }
 
   /// A request and what became of it.
@@ -29,11 +37,15 @@ final class FakeTransport: QueueTransport {
   let memory: RequestMemory
   let isZeroCopy: Bool
   let files: [[UInt8]]
+  /// Of the layers that have one, by layer.
+  let remotes: [TestRemote?]
   var faults = Faults()
   var tickets: [Ticket]
   /// Violations of the protocol, in words.
   var complaints: [String] = []
   private(set) var ticks = 0
+  private(set) var wants = 0
+  private(set) var repairs = 0
 
   private var random: SeededRandom
   private var nextTicket = 0
@@ -46,12 +58,13 @@ final class FakeTransport: QueueTransport {
   private var timerIsSet = false
 
   init(
-    memory: RequestMemory, isZeroCopy: Bool, files: [[UInt8]], requests: [Request], faults: Faults,
-    random: SeededRandom
+    memory: RequestMemory, isZeroCopy: Bool, files: [[UInt8]], remotes: [TestRemote?], requests: [Request],
+    faults: Faults, random: SeededRandom
   ) {
     self.memory = memory
     self.isZeroCopy = isZeroCopy
     self.files = files
+    self.remotes = remotes
     self.faults = faults
     self.random = random
     tickets = requests.map { Ticket(request: $0) }
@@ -159,8 +172,7 @@ final class FakeTransport: QueueTransport {
       markFault(tag)
       return (-Int(EIO), [])
     }
-    // Slot 0 is the character device.
-    let content = files[Int(file.slot) - 1]
+    let content = content(of: file)
     let end = max(0, content.count - faults.truncation)
     guard Int(offset) < end else {
       markFault(tag)
@@ -169,6 +181,39 @@ final class FakeTransport: QueueTransport {
     var length = min(count, end - Int(offset))
     if length > 1, strike(faults.shortRead) { length = Int.random(in: 1..<length, using: &random) }
     return (length, Array(content[Int(offset)..<Int(offset) + length]))
+  }
+
+  /// Slot 0 is the character device, then come the layers, then what remote ones have in memory.
+  private func content(of file: LayerFile) -> [UInt8] {
+    let number = Int(file.slot) - 1
+    if number >= files.count { return remotes[number - files.count]!.memory }
+    return remotes[number]?.cache ?? files[number]
+  }
+
+  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs isRepair: Bool) {
+    let tag = Int(operation) / RequestState.operationsMax
+    guard let remote = remotes[layer] else { return complaints.append("a local layer was wanted") }
+    wants += 1
+    if isRepair { repairs += 1 }
+    later { [self] in
+      let chunks = remote.chunks(offset, Int(count))
+      if strike(faults.fetchError) {
+        markFault(tag)
+        return [Event(.fetched, operation, result: -EIO)]
+      }
+      if isRepair { for chunk in chunks { remote.drop(chunk) } }
+      let isNew = remote.bring(chunks, toMemory: random.chance(3))
+      if remote.hasChecksums, isRepair || isNew, strike(isRepair ? faults.spoilingForGood : faults.spoiling) {
+        remote.spoil(chunks.randomElement(using: &random)!)
+        if isRepair { for number in owner.values { tickets[number].sawFault = true } }
+      }
+      return [Event(.fetched, operation, result: 0)]
+    }
+  }
+
+  private func dropSomething() {
+    guard let remote = remotes.compactMap({ $0 }).randomElement(using: &random), strike(faults.drop) else { return }
+    remote.drop(Int.random(in: 0..<remote.chunkCount, using: &random))
   }
 
   private func strike(_ oneIn: Int) -> Bool { oneIn > 0 && random.chance(oneIn) }
@@ -197,6 +242,7 @@ final class FakeTransport: QueueTransport {
     // Some of what is in flight ends, in any order; at least one thing if there is any.
     let count = waiting.isEmpty ? 0 : Int.random(in: 1...waiting.count, using: &random)
     for _ in 0..<count {
+      dropSomething()
       let index = Int.random(in: 0..<waiting.count, using: &random)
       ready += waiting.remove(at: index)()
     }
@@ -207,6 +253,7 @@ final class FakeTransport: QueueTransport {
       return false
     }
     ready.shuffle(using: &random)
+    dropSomething()
     return true
   }
 

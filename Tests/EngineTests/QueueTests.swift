@@ -25,18 +25,18 @@ struct QueueTests {
 
   private func run(
     _ seed: UInt64, requests count: Int = 60, isZeroCopy: Bool? = nil, faults: FakeTransport.Faults = .init(),
-    extra: [Request] = []
+    extra: [Request] = [], areRemote: Bool = false
   ) throws -> Outcome {
     var random = SeededRandom(seed)
-    let stack = try TestStack(&random, layers: Int.random(in: 1...5, using: &random), sectors: 4096)
+    let stack = try TestStack(&random, layers: Int.random(in: 1...5, using: &random), sectors: 4096, areRemote: areRemote)
     let depth = [1, 2, 7, 32].randomElement(using: &random)!
     let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
     let isZeroCopy = isZeroCopy ?? random.chance(2)
     var requests = (0..<count).map { _ in Self.request(&random, stack.sectors) } + extra
     requests.shuffle(using: &random)
     let transport = FakeTransport(
-      memory: pages.view, isZeroCopy: isZeroCopy, files: stack.files, requests: requests, faults: faults,
-      random: random)
+      memory: pages.view, isZeroCopy: isZeroCopy, files: stack.files, remotes: stack.remotes, requests: requests,
+      faults: faults, random: random)
     let counters = UnsafeMutablePointer<QueueCounters>.allocate(capacity: 1)
     counters.initialize(to: QueueCounters())
     defer { counters.deallocate() }
@@ -110,6 +110,51 @@ struct QueueTests {
     for seed in Self.seeds(40) {
       check(try run(seed, faults: .init(shortRead: 5, truncation: 3000)), seed)
     }
+  }
+
+  @Test("brings bytes of remote layers before it reads them")
+  func remoteReads() throws {
+    var wanted = 0
+    for seed in Self.seeds(80) {
+      let outcome = try run(seed, faults: .init(shortRead: 6, interruption: 9), areRemote: true)
+      check(outcome, seed)
+      #expect(outcome.counters.errors == 0, "seed \(seed)")
+      wanted += outcome.transport.wants
+    }
+    #expect(wanted > 200, "nothing was wanted")
+  }
+
+  @Test("believes no byte of a chunk that was dropped while it was read")
+  func droppedChunks() throws {
+    for seed in Self.seeds(80) {
+      let outcome = try run(seed, faults: .init(shortRead: 6, interruption: 9, drop: 40), areRemote: true)
+      check(outcome, seed)
+      #expect(outcome.counters.errors == 0, "seed \(seed)")
+    }
+  }
+
+  @Test("has damaged bytes of a remote layer brought again, once")
+  func repairs() throws {
+    var repaired = 0
+    for seed in Self.seeds(80) {
+      let outcome = try run(seed, faults: .init(drop: 90, spoiling: 2), areRemote: true)
+      check(outcome, seed)
+      #expect(outcome.counters.errors == 0, "seed \(seed)")
+      repaired += outcome.transport.repairs
+    }
+    #expect(repaired > 20, "nothing was repaired")
+  }
+
+  @Test("passes on what a registry cannot give, and damage that stays")
+  func remoteErrors() throws {
+    var failed = 0
+    for seed in Self.seeds(80) {
+      let outcome = try run(
+        seed, faults: .init(copyError: 40, fetchError: 9, drop: 40, spoiling: 4, spoilingForGood: 2), areRemote: true)
+      check(outcome, seed)
+      failed += outcome.transport.tickets.filter { $0.result == -EIO }.count
+    }
+    #expect(failed > 50, "the faults did not strike")
   }
 
   @Test("refuses what a read-only disk cannot do, and ranges beyond its end")

@@ -9,6 +9,8 @@ final class TestStack {
   let map: SegmentMap
   let sources: LayerTable
   let files: [[UInt8]]
+  /// By layer; nil for those that are local.
+  let remotes: [TestRemote?]
   let sectors: Int
   /// The merged view.
   let model: [UInt8]
@@ -20,13 +22,14 @@ final class TestStack {
     init(_ table: consuming JumpTable) { self.table = table }
   }
 
-  init(_ random: inout SeededRandom, layers count: Int, sectors: Int) throws {
+  init(_ random: inout SeededRandom, layers count: Int, sectors: Int, areRemote: Bool = false) throws {
     self.sectors = sectors
     var model = [UInt8](repeating: 0, count: sectors * 512)
     var stack: [[Segment]] = []
     var files: [[UInt8]] = []
     var sources: [LayerSource] = []
     var tables: [TableBox?] = []
+    var remotes: [TestRemote?] = []
     for number in 0..<count {
       var blob = [UInt8](repeating: UInt8(number), count: 4096)
       var segments: [Segment] = []
@@ -50,25 +53,31 @@ final class TestStack {
       stack.append(segments)
       blob += [UInt8](repeating: 0, count: Int.random(in: 0..<3, using: &random) * 512)
       let file = LayerFile(slot: Int32(number + 1), descriptor: -1)
-      let method: LayerSource.Method = random.chance(3) ? .memory : .ring
+      let isRemote = areRemote && !random.chance(4)
+      let method: LayerSource.Method = !isRemote && random.chance(3) ? .memory : .ring
+      var hasChecksums = false
       let prefix = random.chance(3) ? 1536 : 0
       var stored = blob
       var table: TableBox?
       if random.chance(2) {
         let compression: Compression = random.chance(2) ? .lz4 : .zstd
         let blockSize = 4096 << Int.random(in: 0...4, using: &random)
-        (stored, table) = try Self.compress(blob, compression, blockSize, checksums: !random.chance(4))
+        hasChecksums = !random.chance(4)
+        (stored, table) = try Self.compress(blob, compression, blockSize, checksums: hasChecksums)
       }
       files.append([UInt8](repeating: 0x2e, count: prefix) + stored)
       tables.append(table)
+      remotes.append(isRemote ? try TestRemote(files[number], hasChecksums: hasChecksums) : nil)
       sources.append(
         LayerSource(
           file: file, method: method, payloadOffset: UInt64(prefix), blobBytes: UInt64(blob.count),
-          blocks: table?.table.view))
+          blocks: table?.table.view, view: remotes[number]?.view,
+          memoryFile: LayerFile(slot: Int32(count + number + 1), descriptor: -1)))
     }
     map = try SegmentMap(layers: stack, virtualSize: UInt64(sectors) * 512)
     self.sources = LayerTable(sources)
     self.files = files
+    self.remotes = remotes
     self.model = model
     self.tables = tables
   }

@@ -33,6 +33,22 @@ struct MessageTests {
     }
   }
 
+  @Test("Metrics have each family once, with a line for each device that knows the number")
+  func metrics() {
+    let local = DeviceListing(id: 0, device: "/dev/ublkb0", state: .live, size: 4096, image: "/a\"b", requests: 7)
+    var remote = DeviceListing(id: 1, device: "/dev/ublkb1", state: .dead, requests: 9)
+    remote.remote = RemoteStatus(counts: .init(fetchedBytes: 5), trouble: "down")
+    let text = MetricsText.of([local, remote])
+    let lines = text.split(separator: "\n").map(String.init)
+    #expect(lines.filter { $0 == "# TYPE warmblk_requests_total counter" }.count == 1)
+    #expect(lines.contains("warmblk_requests_total{device=\"0\",image=\"/a\\\"b\"} 7"))
+    #expect(lines.contains("warmblk_up{device=\"1\",image=\"\"} 0"))
+    #expect(lines.contains("warmblk_fetched_bytes_total{device=\"1\",image=\"\"} 5"))
+    #expect(lines.contains("warmblk_registry_trouble{device=\"1\",image=\"\"} 1"))
+    #expect(!text.contains("warmblk_fetched_bytes_total{device=\"0\""))
+    #expect(MetricsText.of([]) == "")
+  }
+
   @Test("Lines come out of a pipe whole, and the deadline ends the wait")
   func lines() throws {
     var pipe = try Pipe()

@@ -53,10 +53,8 @@ struct RunDirectoryTests {
       try writeFileAtomically(directory.logPath(1), [65])
       try directory.remove(1, server: ProcessIdentity(pid: 99, startTime: 5))
       #expect(try directory.state(1) != nil, "the number belongs to a new device by now")
-      try directory.remove(1, server: ProcessIdentity(pid: 99, startTime: 8), keepingLog: true)
+      try directory.remove(1, server: ProcessIdentity(pid: 99, startTime: 8))
       #expect(try directory.state(1) == nil)
-      #expect(fileExists(directory.logPath(1)))
-      try directory.remove(1, server: nil)
       #expect(try listDirectory(directory.path).isEmpty)
     }
   }

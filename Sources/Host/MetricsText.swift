@@ -1,0 +1,66 @@
+/// The state of devices in the text format of Prometheus.
+public enum MetricsText {
+  private struct Family: Sendable {
+    let name: String
+    let kind: String
+    let help: String
+    let value: @Sendable (DeviceListing) -> UInt64?
+  }
+
+  private static let families: [Family] = [
+    Family(name: "up", kind: "gauge", help: "1 while the device answers.") { $0.state == .live ? 1 : 0 },
+    Family(name: "size_bytes", kind: "gauge", help: "Bytes of the disk.") { $0.size },
+    Family(name: "requests_total", kind: "counter", help: "Requests served.") { $0.requests },
+    Family(name: "read_bytes_total", kind: "counter", help: "Bytes read by them.") { $0.bytes },
+    Family(name: "errors_total", kind: "counter", help: "Requests that were answered with an error.") { $0.errors },
+    Family(name: "registry_trouble", kind: "gauge", help: "1 while a registry of the image fails.") { device in
+      device.remote.map { $0.trouble == nil ? 0 : 1 }
+    },
+    Family(name: "fetched_bytes_total", kind: "counter", help: "Bytes that came from a registry.") {
+      $0.remote?.counts.fetchedBytes
+    },
+    Family(name: "fetches_total", kind: "counter", help: "Requests for them.") { $0.remote?.counts.fetches },
+    Family(name: "waits_total", kind: "counter", help: "Reads that waited for the network.") { $0.remote?.counts.waits },
+    Family(name: "joins_total", kind: "counter", help: "Of these, reads whose bytes were on the way already.") {
+      $0.remote?.counts.joins
+    },
+    Family(name: "cache_repairs_total", kind: "counter", help: "Damaged chunks of the cache, fetched again.") {
+      $0.remote?.counts.repairs
+    },
+    Family(name: "cache_bypasses_total", kind: "counter", help: "Chunks that the cache did not take.") {
+      $0.remote?.counts.bypasses
+    },
+    Family(name: "fetch_failures_total", kind: "counter", help: "Waits that ended with an error.") {
+      $0.remote?.counts.failures
+    },
+  ]
+
+  /// One line for each device and number that is known of it, each family under its `HELP` and `TYPE`.
+  public static func of(_ devices: [DeviceListing]) -> String {
+    var text = ""
+    for family in families {
+      let samples = devices.compactMap { device in
+        family.value(device).map { "warmblk_\(family.name)\(labels(device)) \($0)\n" }
+      }
+      if samples.isEmpty { continue }
+      text += "# HELP warmblk_\(family.name) \(family.help)\n# TYPE warmblk_\(family.name) \(family.kind)\n"
+      text += samples.joined()
+    }
+    return text
+  }
+
+  private static func labels(_ device: DeviceListing) -> String {
+    "{device=\"\(device.id)\",image=\"\(escaped(device.image ?? ""))\"}"
+  }
+
+  private static func escaped(_ text: String) -> String {
+    text.reduce(into: "") { result, character in
+      switch character {
+      case "\\": result += "\\\\"
+      case "\"": result += "\\\""
+      case "\n": result += "\\n"
+      default: result.append(character)
+      }
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import Posix
+import Testing
+
+extension OnDevice {
+  struct BrokenRingTests {
+    /// The thread of the disk's first queue.
+    private func queueThread(_ disk: Disk, of server: Int32) throws -> String {
+      let threads = try listDirectory("/proc/\(server)/task")
+      return try #require(
+        threads.first { Guest.text("/proc/\(server)/task/\($0)/comm") == "ublk\(disk.id)-q0\n" },
+        "no thread of queue 0")
+    }
+
+    @Test(
+      "a queue whose ring the kernel refuses for ever ends with an error, and its disk goes away",
+      arguments: ["EAGAIN", "EBUSY", "EBADF"])
+    func refused(_ error: String) throws {
+      let content = try Sample.content()
+      let disk = try Warmblk.add(try Sample.image(.lz4))
+      let other = try Warmblk.add(try Sample.image(.none))
+      let server = try #require(try Warmblk.row(disk).pid)
+      let reader = try Reader(manyAtOnce: disk)
+      let fault = try Program([
+        "strace", "-qq", "-o", "/dev/null", "-e", "trace=io_uring_enter", "-e", "inject=io_uring_enter:error=\(error)",
+        "-p", try queueThread(disk, of: server),
+      ])
+      let limit = Guest.noticesDeathAtOnce ? 15.0 : 45.0
+      let took = try reader.waitForError(seconds: limit)
+      let isGone = Deadline(milliseconds: 5000).wait(interval: 20) {
+        !Guest.servers().contains(server) && !fileExists(disk.path)
+      }
+      #expect(isGone, "the server or \(disk.path) is still there")
+      print("\(error): the reader had its error after \(took) s")
+      try fault.wait(seconds: 5)
+      let log = Guest.text("/run/warmblk/\(disk.id).log")
+      #expect(log.contains("ring of queue 0") && log.contains("(\(error))"), "\(log)")
+      #expect(try Warmblk.row(disk).state == "dead")
+      try Warmblk.del(disk)
+      try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
+      try Warmblk.del(other)
+    }
+  }
+}
