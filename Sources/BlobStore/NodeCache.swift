@@ -51,20 +51,22 @@ public struct NodeCache: Sendable {
   /// The chunks of the blob with sha256 `hex`, of `size` bytes; made where there are none.
   func open(_ hex: String, size: UInt64) throws(BlobError) -> ChunkFile {
     guard size <= ChunkMap.blobBytesMax else { throw .tooLarge(blob: "sha256:\(hex)", size: size) }
+    var other: UInt64?
     for _ in 0..<100 {
       if let file = try existing(hex) {
         if file.blobSize == size { return file }
-        let found = file.blobSize
+        other = file.blobSize
         // The digest has one size, but a map without any chunk does not know it.
-        guard file.presentCount == 0 else {
-          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: found, where: mapPath(hex))
-        }
+        if file.presentCount > 0 { break }
         _ = consume file
-        guard removeIfUnused(hex) else {
-          throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: found, where: mapPath(hex))
-        }
+        // Whoever has it open will soon have learned that it is not that size.
+        if !removeIfUnused(hex) { usleep(10_000) }
+      } else {
+        try create(hex, size: size)
       }
-      try create(hex, size: size)
+    }
+    if let other {
+      throw .sizeMismatch(digest: "sha256:\(hex)", expected: size, found: other, where: mapPath(hex))
     }
     throw .cache(what: "is taken away again and again", path: mapPath(hex), .busy)
   }
