@@ -61,7 +61,7 @@ import Testing
       }
       let file = lease.place == .cache ? remote.cacheDescriptor : remote.memoryDescriptor
       let got = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress, count, start) }
-      guard remote.view.holds(lease) else {
+      guard remote.view.holds(lease, UInt64(start), UInt64(count)) else {
         lost += 1
         continue
       }
