@@ -75,14 +75,14 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
-      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "ZFile", "CCodecs"], path: "Sources/Bench",
+      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "ZFile", "CCodecs", "CLinux"], path: "Sources/Bench",
       swiftSettings: settings),
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
-      name: "ImageTests", dependencies: ["Image", "BlobStore", "LSMT", "ZFile", "Trace", "Posix"],
+      name: "ImageTests", dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
       swiftSettings: settings),
     // A registry that answers as it is told to, for the tests of several modules.
     .target(
@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -16,10 +16,14 @@ enum LookupBench {
     case skewed
   }
 
+  private static let rounds = 60
+
   /// Prints a table: lookups a second, in millions, on one core.
   static func run() {
-    print("lookups of \(span) sectors, M/s; ratio to the faster binary search")
-    print("shape    segments  std search  branchless  warmblk  ratio  accelerator B/segment")
+    print(
+      "lookups of \(span) sectors on one CPU, M/s: best and median of \(rounds) rounds, which the three take in turn;")
+    print("ratio to the faster binary search; bytes of the map for each segment that was merged")
+    print("shape    segments     std search     branchless        warmblk     ratio    bytes")
     for shape in Shape.allCases {
       for count in [1_000, 10_000, 100_000, 1_000_000] { measure(shape, count) }
     }
@@ -31,15 +35,15 @@ enum LookupBench {
       fatalError("the benchmark's own segments do not make a map")
     }
     let view = map.view
-    let plain = PlainIndex(segments: view)
+    let plain = PlainIndex(runs: view)
     let first = shape == .even ? 0 : segments[1].offset
     let last = shape == .even ? segments[count - 1].end : segments[count - 2].end
     let positions = first..<last - span
-    var standard = Measurement()
-    var branchless = Measurement()
-    var ours = Measurement()
-    // Short rounds in turn, the best of which count: other work on the machine then disturbs all of them alike, and least.
-    for round in 0..<40 {
+    var standard = Measurement(number: 0)
+    var branchless = Measurement(number: 1)
+    var ours = Measurement(number: 2)
+    // Short rounds in turn: other work on the machine then disturbs all of them alike.
+    for round in 0..<rounds {
       standard.run(round, positions) {
         plain.copyMappings(from: $0, startingAt: plain.standardSearch($0), &$1)
       }
@@ -51,11 +55,12 @@ enum LookupBench {
         while let mapping = cursor.next() { output.append(mapping) }
       }
     }
+    let best = ours.best / max(standard.best, branchless.best)
+    let median = ours.median / max(standard.median, branchless.median)
     let columns = [
-      pad(shape.rawValue, -8), pad("\(count)", 9), pad(decimal(standard.rate), 11),
-      pad(decimal(branchless.rate), 11),
-      pad(decimal(ours.rate), 8), pad(decimal(ours.rate / max(standard.rate, branchless.rate)), 6),
-      pad(decimal(Double(map.acceleratorByteCount) / Double(count)), 8),
+      pad(shape.rawValue, -8), pad("\(count)", 8), pad(standard.rates, 14), pad(branchless.rates, 14),
+      pad(ours.rates, 14), pad("\(decimal(best)) \(decimal(median))", 9),
+      pad(decimal(Double(map.byteCount) / Double(count)), 8),
     ]
     print(columns.joined(separator: " "))
     precondition(standard.sum == branchless.sum && standard.sum == ours.sum, "the searches disagree")
@@ -82,19 +87,28 @@ enum LookupBench {
   /// Lookups of one kind.
   private struct Measurement {
     private static let lookups = 100_000
-    private var best = UInt64.max
-    /// Over everything found: the same for every kind of search.
+    /// Of the kinds that are compared; each has positions of its own, so that none warms the caches for the next.
+    private let number: Int
+    private var nanoseconds: [UInt64] = []
+    /// Over everything found in some more lookups: the same for every kind of search.
     private(set) var sum: UInt64 = 0
 
-    /// Lookups a second, in millions, in the best round.
-    var rate: Double { Double(Self.lookups) / Double(best) * 1e3 }
+    init(number: Int) { self.number = number }
 
-    /// Times lookups at random positions, which depend on `round` alone.
+    /// Lookups a second, in millions, in the best round.
+    var best: Double { rate(nanoseconds.min() ?? .max) }
+    /// The same in the median round.
+    var median: Double { rate(nanoseconds.sorted()[nanoseconds.count / 2]) }
+    var rates: String { "\(decimal(best)) \(pad(decimal(median), 6))" }
+
+    private func rate(_ nanoseconds: UInt64) -> Double { Double(Self.lookups) / Double(nanoseconds) * 1e3 }
+
+    /// Times lookups at random positions.
     @inline(__always)
     mutating func run(_ round: Int, _ positions: Range<UInt64>, _ lookup: (UInt64, inout Output) -> Void) {
       var output = Output()
       defer { output.deallocate() }
-      var random = Generator(round)
+      var random = Generator(1 + 3 * round + number)
       let limit = positions.upperBound - positions.lowerBound
       var used: UInt64 = 0
       let start = threadNanoseconds()
@@ -103,12 +117,13 @@ enum LookupBench {
         lookup(positions.lowerBound &+ random.below(limit), &output)
         used &+= output.firstBlobSector
       }
-      best = min(best, threadNanoseconds() - start)
+      nanoseconds.append(threadNanoseconds() - start)
       precondition(used != 0)
+      random = Generator(-1 - round)
       for _ in 0..<1000 {
         output.count = 0
         lookup(positions.lowerBound &+ random.below(limit), &output)
-        sum &+= output.blobSectors
+        sum &+= output.checksum
       }
     }
   }
@@ -135,14 +150,13 @@ enum LookupBench {
     @inline(__always)
     var firstBlobSector: UInt64 { mappings[0].blobSector }
 
-    /// The sum of the numbers of all blob sectors, which does not depend on how they were joined. Looking at all fields
-    /// keeps the compiler from leaving out what is not looked at.
-    var blobSectors: UInt64 {
+    /// Looks at all fields, which keeps the compiler from leaving out what is not looked at.
+    var checksum: UInt64 {
       var sum: UInt64 = 0
-      for index in 0..<count where !mappings[index].isZeroes {
-        let sectors = mappings[index].sectors
-        sum &+= sectors &* mappings[index].blobSector &+ sectors &* (sectors &- 1) / 2
-        sum &+= sectors &* UInt64(mappings[index].layer)
+      for index in 0..<count {
+        let mapping = mappings[index]
+        sum = sum &* 31 &+ mapping.sectors &+ mapping.blobSector << 8
+        sum &+= UInt64(mapping.layer) << 56 &+ (mapping.isZeroes ? 1 << 55 : 0)
       }
       return sum
     }
@@ -152,16 +166,16 @@ enum LookupBench {
 
   /// The same array, with binary search: what `SegmentMap` is measured against. No bounds checks either.
   private struct PlainIndex {
-    let segments: SegmentMap.View
+    let runs: SegmentMap.View
 
-    /// As a standard library does it.
+    /// As a standard library does it: the first run that ends after `sector`.
     @inline(__always)
     func standardSearch(_ sector: UInt64) -> Int {
       var low = 0
-      var high = segments.count
+      var high = runs.count
       while low < high {
         let middle = (low &+ high) &>> 1
-        if segments[middle].end <= sector { low = middle &+ 1 } else { high = middle }
+        if runs[middle].end <= sector { low = middle &+ 1 } else { high = middle }
       }
       return low
     }
@@ -169,13 +183,13 @@ enum LookupBench {
     /// With the same number of steps every time, and no jump that depends on what is found.
     @inline(__always)
     func branchlessSearch(_ sector: UInt64) -> Int {
-      let length = segments.count
+      let length = runs.count
       var bit = Int.bitWidth &- 1 &- length.leadingZeroBitCount
       let middle = (1 &<< bit) &- 1
-      var index = segments[middle].end <= sector ? length &- middle : 0
+      var index = runs[middle].end <= sector ? length &- middle &- 1 : 0
       while bit > 0 {
         bit &-= 1
-        let isBefore = segments[index &+ (1 &<< bit) &- 1].end <= sector
+        let isBefore = runs[index &+ (1 &<< bit) &- 1].end <= sector
         index &+= (isBefore ? 1 : 0) &<< bit
       }
       return index
@@ -184,16 +198,17 @@ enum LookupBench {
     @inline(__always)
     func copyMappings(from sector: UInt64, startingAt first: Int, _ output: inout Output) {
       let end = sector &+ LookupBench.span
+      var position = sector
       var index = first
-      while index < segments.count {
-        let segment = segments[index]
-        if segment.offset >= end { break }
-        let start = max(segment.offset, sector)
-        let sectors = min(segment.end, end) &- start
-        let moffset = segment.moffset &+ (start &- segment.offset)
-        output.append(
-          Mapping(sectors: sectors, blobSector: moffset, layer: segment.tag, isZeroes: segment.isZeroed))
+      while position < end {
+        let run = runs[index]
         index &+= 1
+        let reached = min(run.end, end)
+        output.append(
+          Mapping(
+            sectors: reached &- position, blobSector: run.blobSector(of: position), layer: run.layer,
+            isZeroes: run.isZeroes))
+        position = reached
       }
     }
   }
@@ -202,7 +217,7 @@ enum LookupBench {
   private struct Generator {
     private var state: UInt64
 
-    init(_ seed: Int) { state = UInt64(seed) << 32 | 1 }
+    init(_ seed: Int) { state = UInt64(truncatingIfNeeded: seed) << 32 | 1 }
 
     @inline(__always)
     mutating func below(_ limit: UInt64) -> UInt64 {

@@ -14,8 +14,12 @@ extension BlobStore {
     switch result {
     case .success(let found):
       if let size = found.totalSize, size != blob.size {
-        refuse(flight, size)
-      } else if found.range.lowerBound == blob.bytes(of: start..<start + 1).lowerBound {
+        let (digest, url) = (blob.location.digest, blob.location.url)
+        end(flight, failing: .sizeMismatch(digest: digest, expected: blob.size, found: size, where: url))
+        return startWaiting()
+      }
+      blob.traffic.isSizeKnown = true
+      if found.range.lowerBound == blob.bytes(of: start..<start + 1).lowerBound {
         progress(flight, from: start, buffer, min(buffer.count, found.range.count))
       }
       end(flight, failing: flight.rest.isEmpty ? nil : .cut(blob: blob.name, chunk: flight.next))
@@ -23,18 +27,6 @@ extension BlobStore {
     case .failure(let error): failed(flight, error)
     }
     startWaiting()
-  }
-
-  /// The registry has a blob of another size: what came of it is not what was meant.
-  private func refuse(_ flight: Flight, _ size: UInt64) {
-    let blob = flight.blob
-    end(
-      flight,
-      failing: .sizeMismatch(digest: blob.location.digest, expected: blob.size, found: size, where: blob.location.url))
-    for chunk in flight.chunks {
-      if blob.memory.view.word(chunk).isPresent { blob.memory.drop(chunk) }
-      _ = dropDamaged(blob, chunk, evenIfWhole: true)
-    }
   }
 
   /// A fetch ended with an error: the flight goes on for those whose time is not over.

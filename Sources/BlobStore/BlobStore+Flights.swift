@@ -51,6 +51,8 @@ extension BlobStore {
 
   /// Claims a flight's chunks and fetches them; those that another process has claimed are watched instead.
   private func take(_ flight: Flight) {
+    // Whoever wanted it may have lost patience while it was in line.
+    if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
     guard let cached = flight.blob.cached, !flight.isPrivate else { return fetch(flight) }
     flight.holdsClaims = cached.claim(flight.rest)
     // Somebody may have brought chunks between our look and our claim.
@@ -99,7 +101,7 @@ extension BlobStore {
     let handle = origin.fetch(
       blob.location, .bytes(bytes), into: buffer, deadline: deadline,
       progress: { [weak self, weak flight] count in
-        guard let self, let flight else { return }
+        guard let self, let flight, flight.blob.traffic.isSizeKnown else { return }
         self.progress(flight, from: start, buffer, count)
       },
       completion: { [weak self, weak flight] result in
@@ -109,11 +111,11 @@ extension BlobStore {
     if case .flying(nil) = flight.state { flight.state = .flying(handle) }
   }
 
-  /// The latest deadline of those who wait; for what nobody waits for, a minute.
+  /// The latest deadline of those who wait.
   private func deadline(of flight: Flight) -> Deadline? {
     let waiters = flight.liveWaiters
     if waiters.contains(where: { $0.deadline == nil }) { return nil }
-    return waiters.compactMap(\.deadline).max { $0.nanoseconds < $1.nanoseconds } ?? Deadline(milliseconds: 60_000)
+    return waiters.compactMap(\.deadline).max { $0.nanoseconds < $1.nanoseconds }
   }
 
   /// The first `count` bytes of `buffer`, which begins with chunk `start`, have come.

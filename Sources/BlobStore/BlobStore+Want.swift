@@ -137,7 +137,6 @@ extension BlobStore {
     // Between our look and our claim somebody may have mended it.
     if !evenIfWhole, check(blob, cached, chunk) { return true }
     cached.drop(chunk)
-    blob.forgetComplete()
     counters.repairsAtomic.add(1, ordering: .relaxed)
     report(.repaired(blob: blob.name, offset: cached.range(of: chunk).lowerBound))
     return false
@@ -183,7 +182,7 @@ extension BlobStore {
       }
       waiters.removeAll { $0.isDone }
       for flight in flights.values { restartIfStuck(flight) }
-      if !waiters.isEmpty { sweepSoon() }
+      if !waiters.isEmpty || !flights.isEmpty { sweepSoon() }
     }
   }
 }

@@ -90,6 +90,15 @@ public final class BlobStore: @unchecked Sendable {
     checker.stop()
   }
 
+  /// Ends all waits for the blob with this digest with an error of the registry, although another attempt could follow.
+  /// From any thread; returns before it is done.
+  public func giveUp(_ digest: String, _ error: RegistryError) {
+    loop.perform { [self] in
+      for tail in tails.values where tail.location.digest == digest { tail.stop(origin, failing: .registry(error)) }
+      for waiter in waiters where waiter.blob.location.digest == digest { waiter.finish(.registry(error)) }
+    }
+  }
+
   /// Keeps the time that readers note, until the store is gone.
   func keepTime() {
     clock.seconds.pointee.store(UInt32(truncatingIfNeeded: time(nil)), ordering: .relaxed)

@@ -106,12 +106,17 @@ struct Traffic {
   var foreign: [Int: Foreign] = [:]
   /// Until then nobody has much patience with other processes: one of them was waited for in vain.
   var impatientUntil: Deadline?
+  /// Whether the registry has been heard of the blob's size, which is not contradicted. Until then nothing of an answer
+  /// is used before its end: it may be about another blob than is meant.
+  var isSizeKnown = false
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.
   var complete = 0
   /// Whether all were.
   var wasComplete = false
+  /// Drops that the map had counted then.
+  var completeDrops: UInt64 = 0
 }
 
 /// A chunk that another process is fetching.

@@ -68,6 +68,7 @@ extension NodeCache {
   @discardableResult
   public func makeRoom(isFull: Bool = false) throws(BlobError) -> UInt64 {
     try alone { () throws(BlobError) in
+      removeAbandoned()
       let used = try diskBytes()
       let target = min(used > limit ? limit - limit / 10 : used, isFull ? used - used / 10 : used)
       return target < used ? try dropOldest(used - target) : 0
@@ -78,6 +79,7 @@ extension NodeCache {
   /// process makes room and does not come to an end.
   public func evict(_ hex: String? = nil) throws(BlobError) -> UInt64? {
     try alone(patience: 5000) { () throws(BlobError) in
+      removeAbandoned()
       var freed: UInt64 = 0
       let all = if let hex { [hex] } else { try blobs() }
       for blob in all {
@@ -157,6 +159,17 @@ extension NodeCache {
       !(0..<chunks).contains(where: { memory.view.word($0).isPresent })
     else { return false }
     return (try? removeFiles(hex)) != nil
+  }
+
+  /// Takes away what processes that were killed left half made. Whoever is at one has its lock.
+  private func removeAbandoned() {
+    for name in (try? listDirectory(blobFolder)) ?? [] where name.hasSuffix(".tmp") {
+      let path = "\(blobFolder)/\(name)"
+      guard let file = try? Descriptor.open(path, O_RDWR), flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+        continue
+      }
+      _ = unlink(path)
+    }
   }
 
   /// Runs `body` while no other process makes room; nil when one does for longer than `patience` ms.

@@ -8,13 +8,17 @@ extension RemoteBlob {
   ///
   /// Looks on from where it stopped last time, so that all calls together look at each chunk about once.
   func noteComplete() -> Bool {
-    guard let cached, !traffic.wasComplete else { return false }
+    guard let cached else { return false }
+    let drops = cached.view.dropCount
+    if drops != traffic.completeDrops { forgetComplete() }
+    traffic.completeDrops = drops
+    if traffic.wasComplete { return false }
     while traffic.complete < chunkCount, cached.view.word(traffic.complete).isPresent { traffic.complete += 1 }
     traffic.wasComplete = traffic.complete == chunkCount
     return traffic.wasComplete
   }
 
-  /// A chunk was dropped: when it has come again, the whole is looked at again.
+  /// When what is missing has come, the whole is looked at again.
   func forgetComplete() {
     traffic.complete = 0
     traffic.wasComplete = false

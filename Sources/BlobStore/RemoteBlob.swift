@@ -40,6 +40,7 @@ public final class RemoteBlob: @unchecked Sendable {
     // Zero is no chunk's tag. `calloc` takes pages that are not written from the kernel's one of zeroes.
     guard let tags = calloc(max(1, chunks), MemoryLayout<Atomic<UInt16>>.stride) else { throw Errno(rawValue: ENOMEM) }
     checked = tags.assumingMemoryBound(to: Atomic<UInt16>.self)
+    traffic.isSizeKnown = (cached?.presentCount ?? 0) > 0
     view = BlobView(cache: (cached ?? memory).view, memory: memory.view, checked: checked, clock: clock.seconds)
   }
 

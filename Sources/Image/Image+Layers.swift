@@ -19,7 +19,11 @@ extension Image {
   static func openLayers(_ config: ImageConfig, _ remote: RemoteLayers?) throws(ImageError) -> [Layer.Opened] {
     var places: [Place] = []
     for (number, lower) in config.lowers.enumerated() {
-      places.append(try config.place(of: lower, number: number, isRemoteAllowed: remote != nil))
+      let place = try config.place(of: lower, number: number)
+      if case .remote(let location) = place, remote == nil {
+        throw .remoteLayer(name: config.name, field: "lowers[\(number)]", url: location.url)
+      }
+      places.append(place)
     }
     guard let remote, places.contains(where: \.isRemote) else {
       var opened: [Layer.Opened] = []
@@ -110,11 +114,9 @@ extension RemoteSource {
 
 extension ImageConfig {
   /// Where layer `number` is: a file of this machine, or else a blob of the registry.
-  fileprivate func place(
-    of lower: Lower, number: Int, isRemoteAllowed: Bool
-  ) throws(ImageError) -> Image.Place {
+  func place(of lower: Lower, number: Int) throws(ImageError) -> Image.Place {
     if let path = try LayerLocation.find(lower) { return .file(path) }
-    guard isRemoteAllowed, let repoBlobURL, let digest = lower.digest else {
+    guard let repoBlobURL, let digest = lower.digest else {
       throw .layerNotFound(
         name: name, field: "lowers[\(number)]", looked: LayerLocation.candidates(for: lower), digest: lower.digest)
     }
@@ -124,13 +126,5 @@ extension ImageConfig {
         problem: "is \(digest); a digest is sha256: and 64 lower-case hexadecimal digits")
     }
     return .remote(BlobLocation(repoBlobURL: repoBlobURL, digest: digest))
-  }
-
-  /// The file of layer `number`, which must be on this machine.
-  func path(of lower: Lower, number: Int) throws(ImageError) -> String {
-    switch try place(of: lower, number: number, isRemoteAllowed: false) {
-    case .file(let path): path
-    case .remote: preconditionFailure("remote places are not allowed")
-    }
   }
 }

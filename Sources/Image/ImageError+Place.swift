@@ -20,6 +20,7 @@ extension ImageError {
       Place(file: name)
     case .layerNotFound(let name, _, let looked, _):
       Place(file: name, expected: looked.first)
+    case .remoteLayer(let name, _, let url): Place(file: name, found: url)
     case .sizeMismatch(let path, let expected, let found):
       Place(file: path, expected: "\(expected) bytes", found: "\(found) bytes")
     case .outOfBounds(let path, let offset, let wanted, let size):
@@ -52,6 +53,8 @@ extension BlobError {
     case .notDigest(let digest): .init(file: digest)
     case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
     case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
+    case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
+    case .notDigest(let text): .init(found: text)
     case .registry, .stopped: .init()
     }
   }

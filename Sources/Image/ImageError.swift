@@ -15,6 +15,8 @@ public enum ImageError: Error, Equatable, Sendable {
   case unsupported(name: String, field: String, advice: String)
   /// No file for a layer. `field` is like `lowers[1]`.
   case layerNotFound(name: String, field: String, looked: [String], digest: String?)
+  /// A layer is in a registry, where only files of this machine are of use.
+  case remoteLayer(name: String, field: String, url: String)
   /// The file's bytes cannot be had.
   case blob(BlobError)
   /// The file is something else than a layer.
@@ -50,7 +52,13 @@ extension ImageError: CustomStringConvertible {
     case .layerNotFound(let name, let field, let looked, let digest):
       "\(name): `\(field)`\(digest.map { " (\($0))" } ?? "") has no file on this machine: "
         + (looked.isEmpty ? "neither `file` nor `dir` is set" : "looked for \(looked.joined(separator: ", "))")
-        + "; layers are not fetched from a registry by this version, so download the blob to one of these names"
+        + "; "
+        + (digest == nil
+          ? "name its file, or its `digest` and the image's `repoBlobUrl`"
+          : "the image has no `repoBlobUrl` to fetch it from")
+    case .remoteLayer(let name, let field, let url):
+      "\(name): `\(field)` is in a registry, \(url), and this needs a file of this machine: `warmblk export` the image, "
+        + "or download the blob into the layer's `dir`"
     case .blob(let error):
       error.description
     case .notALayer(let path, let found):

@@ -66,7 +66,11 @@ extension Inspection: CustomStringConvertible {
       if let data = layer.visibleDataBytes, let zeroed = layer.visibleZeroedBytes {
         line += ": visible data \(size(data)), zeroes \(size(zeroed))"
       }
-      if layer.inspection == nil { line += ": no file\(layer.digest.map { ", \($0)" } ?? "")" }
+      if let remote = layer.remote {
+        line += ": in a registry, \(remote)"
+      } else if layer.inspection == nil {
+        line += ": no file\(layer.digest.map { ", \($0)" } ?? "")"
+      }
       lines.append(line)
       for fact in layer.inspection?.facts ?? [] { lines.append("    \(fact)") }
       for note in layer.inspection?.notes ?? [] { lines.append("      note: \(note)") }

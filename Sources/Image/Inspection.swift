@@ -160,7 +160,9 @@ extension Inspection {
     public internal(set) var visibleDataBytes: UInt64?
     /// Bytes of the device that are zeroes because of this layer.
     public internal(set) var visibleZeroedBytes: UInt64?
-    /// What its file is; nil when there is none.
+    /// Its URL, when it is not on this machine; only a device or an export reads it.
+    public internal(set) var remote: String?
+    /// What its file is; nil when there is none on this machine.
     public internal(set) var inspection: Inspection?
   }
 

@@ -27,21 +27,29 @@ extension Inspector {
       var layer = Inspection.StackLayer()
       layer.digest = lower.digest
       do throws(ImageError) {
-        let path = try config.path(of: lower, number: number)
-        layer.inspection = Inspector.inspect(path, verify: verifies, progress: progress)
-        check(lower, layer.inspection!)
+        switch try config.place(of: lower, number: number) {
+        case .file(let path):
+          layer.inspection = Inspector.inspect(path, verify: verifies, progress: progress)
+          check(lower, layer.inspection!)
+        case .remote(let location): layer.remote = location.url
+        }
       } catch {
         report(error)
       }
       result.findings += layer.inspection?.findings ?? []
       stack.layers.append(layer)
     }
+    if stack.layers.contains(where: { $0.remote != nil }) {
+      result.notes.append("layers in a registry are not looked at; `warmblk export` reads all of them")
+      result.image = stack
+      return
+    }
     noteChain(stack.layers.map(\.inspection))
     do throws(ImageError) {
       let image = try Image.open(config: config)
       stack.virtualSize = image.virtualSize
-      stack.segments = image.map.count
-      for (number, usage) in image.map.usage().enumerated() {
+      stack.segments = image.map.segmentCount
+      for (number, usage) in image.map.usage.enumerated() {
         stack.layers[number].visibleDataBytes = usage.dataSectors * UInt64(sectorSize)
         stack.layers[number].visibleZeroedBytes = usage.zeroedSectors * UInt64(sectorSize)
       }

@@ -66,6 +66,9 @@ public final class Layer: @unchecked Sendable {
     let trailerBytes = try reader.bytes(at: size - recordSize, count: LayerRecord.size)
     let (record, index) = try lsmt(path) { () throws(LSMTError) in
       let record = try LayerRecord(parsing: trailerBytes.span.bytes, as: .trailer)
+      guard record.virtualSize <= SegmentMap.maxVirtualSize else {
+        throw .virtualSizeTooLarge(bytes: record.virtualSize, limit: SegmentMap.maxVirtualSize)
+      }
       return (record, try SealedIndex(trailer: record, layerSize: size))
     }
     let indexBytes = try reader.bytes(at: index.byteOffset, count: index.byteCount)

@@ -13,6 +13,7 @@ public final class RemoteLayers: Sendable {
   public let cacheProblem: BlobError?
   private let loop: NetworkLoop
   private let trouble = Mutex<Trouble?>(nil)
+  private let isOpening = Atomic<Bool>(true)
   private let listener = Mutex<(@Sendable (Trouble) -> Void)?>(nil)
 
   /// Starts the threads. Must be after the process's last fork.
@@ -47,7 +48,16 @@ public final class RemoteLayers: Sendable {
   /// Who is told of each attempt that fails, on the network's thread.
   public func listen(_ listener: @escaping @Sendable (Trouble) -> Void) { self.listener.withLock { $0 = listener } }
 
+  /// The layers are open. Until now a host that nobody answers for failed what was asked of it at once: a wrong name is
+  /// more likely than a registry that is away. From now on it is given the time that reads have.
+  func noteOpened() { isOpening.store(false, ordering: .relaxed) }
+
   private func note(_ event: Trouble) {
+    if isOpening.load(ordering: .relaxed), case .attempt(_, let blob, let error, _, let pause) = event, pause != 0,
+      error.isOfNobody
+    {
+      store.giveUp(blob, error)
+    }
     trouble.withLock { last in
       if case .recovered = event { last = nil } else { last = event }
     }
@@ -62,6 +72,16 @@ extension Image {
     // /etc: names of hosts and the system's certificates.
     return ["/etc", settings.cacheFolder, settings.registry.caFile].compactMap { $0 }
       + settings.registry.credentials.compactMap(\.path) + config.lowers.compactMap(\.dir)
+  }
+}
+
+extension RegistryError {
+  /// Whether nobody is where the registry should be.
+  fileprivate var isOfNobody: Bool {
+    switch self {
+    case .name, .connection: true
+    default: false
+    }
   }
 }
 

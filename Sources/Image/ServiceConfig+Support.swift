@@ -21,7 +21,7 @@ extension ServiceConfig {
       ("logConfig", logConfig?.logPath != nil, journal),
       ("logLevel", logLevel != nil, journal),
       ("logPath", logPath != nil, journal),
-      ("exporterConfig", exporterConfig?.enable ?? false, "metrics are not exported"),
+      ("exporterConfig", exporterConfig?.enable ?? false, "`warmblk metrics` prints them"),
       ("prefetchConfig", prefetchConfig?.concurrency != nil, "traces are not replayed"),
       ("serviceConfig", serviceConfig?.enable ?? false, "there is no API for live snapshots"),
     ]

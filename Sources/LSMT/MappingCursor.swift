@@ -21,20 +21,20 @@ public struct Mapping: Equatable, Sendable, BitwiseCopyable {
   }
 }
 
-/// HOT: walks the mappings of a device range in order, without gaps. Neighbours that can be read as one are one mapping:
-/// runs of zeroes, and segments that are contiguous in the same layer.
+/// HOT: walks the mappings of a device range in order, without gaps. Neighbours that can be read as one are one mapping,
+/// for so they are in the map.
 @frozen
 public struct MappingCursor: BitwiseCopyable, @unchecked Sendable {
-  /// The first segment that ends after `position`; the padding after the last one if there is none.
-  @usableFromInline var segment: UnsafePointer<Segment>
+  /// The run that `position` is in; not to be looked at when `position` has reached `end`.
+  @usableFromInline var run: UnsafePointer<Run>
   /// The first sector that no mapping was returned for.
   @usableFromInline var position: UInt64
   @usableFromInline let end: UInt64
 
   @inlinable
   @inline(__always)
-  init(next segment: UnsafePointer<Segment>, position: UInt64, end: UInt64) {
-    self.segment = segment
+  init(run: UnsafePointer<Run>, position: UInt64, end: UInt64) {
+    self.run = run
     self.position = position
     self.end = end
   }
@@ -45,53 +45,11 @@ public struct MappingCursor: BitwiseCopyable, @unchecked Sendable {
   public mutating func next() -> Mapping? {
     let start = position
     if start >= end { return nil }
-    // Data or zeroes, hole or segment: no jump depends on it, because no processor could predict that jump.
-    let current = segment.pointee
-    let isHole = current.offset > start
-    let isZeroes = isHole || current.isZeroed
-    let blobSector = isZeroes ? 0 : current.moffset &+ (start &- current.offset)
-    let layer = isZeroes ? 0 : current.tag
-    var reached = isHole ? current.offset : current.end
-    segment += isHole ? 0 : 1
-    if reached < end {
-      reached = isZeroes ? endOfZeroes(from: reached) : endOfData(from: reached, blobSector &- start, layer)
-    }
-    position = min(reached, end)
-    return Mapping(sectors: position &- start, blobSector: blobSector, layer: layer, isZeroes: isZeroes)
-  }
-
-  /// Where a run of zeroes ends that has reached sector `reached`.
-  @inlinable
-  @inline(__always)
-  mutating func endOfZeroes(from reached: UInt64) -> UInt64 {
-    var reached = reached
-    while reached < end {
-      let following = segment.pointee
-      if following.offset > reached {
-        reached = following.offset
-      } else if following.isZeroed {
-        reached = following.end
-        segment += 1
-      } else {
-        break
-      }
-    }
-    return reached
-  }
-
-  /// Where a run of data ends that has reached sector `reached`. `distance` is from a sector to its blob sector.
-  @inlinable
-  @inline(__always)
-  mutating func endOfData(from reached: UInt64, _ distance: UInt64, _ layer: UInt8) -> UInt64 {
-    var reached = reached
-    while reached < end {
-      let following = segment.pointee
-      // Same layer, data, and the blob sector at which the run would go on: one comparison of the whole word.
-      let expected = UInt64(layer) &<< 56 | (reached &+ distance)
-      if following.offset != reached || following.word1 != expected { break }
-      reached = following.end
-      segment += 1
-    }
-    return reached
+    let current = run.pointee
+    run += 1
+    position = min(current.end, end)
+    return Mapping(
+      sectors: position &- start, blobSector: current.blobSector(of: start), layer: current.layer,
+      isZeroes: current.isZeroes)
   }
 }

@@ -1,8 +1,8 @@
 /// The merged index of a stack of read-only layers: for every device sector the layer that has it. Built once, then
 /// immutable; lookups go through ``view``.
 ///
-/// The segments are one sorted array. An accelerator beside it (see `SegmentMap+Accelerator.swift`) takes a sector to its
-/// segment in two small table loads, in at most half of the memory that the segments take.
+/// It is one sorted array of ``Run``s, 16 bytes each. An accelerator beside it (see `SegmentMap+Accelerator.swift`) takes a
+/// sector to its run in two small table loads, in at most 7 bytes for each run.
 public struct SegmentMap: ~Copyable, @unchecked Sendable {
   /// The most layers of a stack: a layer's number has 8 bits, and one value is left for a writable layer on top.
   public static let maxLayers = 255
@@ -11,8 +11,8 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
   /// The most bytes that a device can have: the last sector value of the format means "padding".
   public static let maxVirtualSize = Segment.maxOffset * UInt64(sectorSize)
 
-  /// Lookups may look at segments after the last, and find some that begin beyond any device.
-  private static let paddingCount = 4
+  /// Lookups look at up to so many runs after the last, and find that they end beyond any sector.
+  private static let paddingCount = 2
 
   /// What of a layer can be seen through the ones above it.
   public struct LayerUsage: Equatable, Sendable {
@@ -24,13 +24,14 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     public var zeroedSectors: UInt64 = 0
   }
 
-  private let segments: UnsafeMutablePointer<Segment>
+  private let runs: UnsafeMutablePointer<Run>
+  private let runCount: Int
   private let accelerator: Accelerator
 
-  /// Segments of the merged index.
-  public let count: Int
-  /// Layers that were merged.
-  public let layerCount: Int
+  /// Segments that can be seen: those of all layers, without what higher layers hide.
+  public let segmentCount: Int
+  /// What can be seen of each layer, bottom to top.
+  public let usage: [LayerUsage]
 
   /// Merges `layers`, bottom to top, each as ``SealedIndex/decode(_:)`` returned it, and clips them to `virtualSize`
   /// bytes (a last incomplete sector counts). The tag of a resulting segment is the number of its layer, 0 = bottom.
@@ -50,22 +51,19 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     guard merged.count <= Self.maxSegments else {
       throw .tooManyEntries(count: UInt64(merged.count), limit: UInt64(Self.maxSegments))
     }
-    count = merged.count
-    layerCount = layers.count
-    let storage = Self.allocateTable(of: Segment.self, capacity: merged.count + Self.paddingCount)
-    for index in 0..<merged.count { (storage + index).initialize(to: merged[index]) }
-    (storage + merged.count).initialize(repeating: .padding, count: Self.paddingCount)
-    segments = storage
-    accelerator = Accelerator(storage, count: merged.count)
+    segmentCount = merged.count
+    usage = Self.usage(of: merged, layers: layers.count)
+    runCount = Run.write(merged, to: nil)
+    runs = Self.allocateTable(of: Run.self, capacity: runCount + Self.paddingCount)
+    _ = Run.write(merged, to: runs)
+    (runs + runCount).initialize(repeating: Run(end: .max, source: 0), count: Self.paddingCount)
+    accelerator = Accelerator(runs, count: runCount)
     #if WARMBLK_CHECKS
-      checkInvariants(sectors: sectors)
+      checkInvariants(merged, sectors: sectors)
     #endif
   }
 
-  deinit {
-    segments.deallocate()
-    accelerator.deallocate()
-  }
+  deinit { runs.deallocate() }
 
   /// The part of a layer below `sectors`, tagged with its number.
   private static func clipped(_ layer: [Segment], number: Int, to sectors: UInt64) throws(LSMTError)
@@ -84,24 +82,9 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     return result
   }
 
-  /// Bytes of the lookup accelerator, at most half of ``segmentByteCount`` when there are 16 segments or more.
-  public var acceleratorByteCount: Int { accelerator.byteCount }
-
-  /// Bytes of the segments.
-  public var segmentByteCount: Int { count * Segment.size }
-
-  /// For lookups. Valid as long as the map lives: whoever keeps a view keeps its map.
-  public var view: View {
-    View(
-      segments: segments, count: count, buckets: accelerator.buckets, regions: accelerator.regions,
-      regionShift: accelerator.regionShift, end: accelerator.end)
-  }
-
-  /// What can be seen of each layer, bottom to top.
-  public func usage() -> [LayerUsage] {
-    var result = [LayerUsage](repeating: LayerUsage(), count: layerCount)
-    for index in 0..<count {
-      let segment = segments[index]
+  private static func usage(of segments: [Segment], layers: Int) -> [LayerUsage] {
+    var result = [LayerUsage](repeating: LayerUsage(), count: layers)
+    for segment in segments {
       let layer = Int(segment.tag)
       result[layer].segmentCount += 1
       if segment.isZeroed {
@@ -112,29 +95,62 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     }
     return result
   }
+
+  /// Bytes that the map holds: 16 for a run, at most 7 more for its accelerator, and less than 100.
+  public var byteCount: Int {
+    (runCount + Self.paddingCount) * MemoryLayout<Run>.stride + accelerator.byteCount
+  }
+
+  /// For lookups. Valid as long as the map lives: whoever keeps a view keeps its map.
+  public var view: View { View(runs: runs, count: runCount, accelerator: accelerator) }
 }
 
 #if WARMBLK_CHECKS
   extension SegmentMap {
-    /// Walks everything that lookups rely on.
-    private func checkInvariants(sectors: UInt64) {
-      var previousEnd: UInt64 = 0
+    /// Walks everything that lookups rely on, and compares it with what was merged.
+    private func checkInvariants(_ merged: [Segment], sectors: UInt64) {
+      precondition(runs[runCount - 1] == Run(end: .max, source: Run.zeroes))
+      precondition(runCount <= 2 * merged.count + 1)
+      precondition(accelerator.byteCount <= Accelerator.byteLimit(forRuns: runCount))
       let view = view
-      for index in 0..<count {
-        let segment = segments[index]
-        precondition(segment.length > 0 && segment.offset >= previousEnd && segment.end <= sectors)
-        precondition(Int(segment.tag) < layerCount)
-        // A sector before, at the begin of, and at the end of each segment.
-        if segment.offset > previousEnd {
-          precondition(view.firstIndex(endingAfter: segment.offset - 1) == index)
-        }
-        precondition(view.firstIndex(endingAfter: segment.offset) == index)
-        precondition(view.firstIndex(endingAfter: segment.end - 1) == index)
-        precondition(view.firstIndex(endingAfter: segment.end) == index + 1)
-        previousEnd = segment.end
+      var start: UInt64 = 0
+      for index in 0..<runCount {
+        precondition(runs[index].end > start)
+        precondition(index == 0 || runs[index].source != runs[index - 1].source)
+        // The ends of each run.
+        precondition(view.index(of: start) == index)
+        precondition(view.index(of: runs[index].end - 1) == index)
+        start = runs[index].end
       }
-      precondition(segments[count].isPadding)
-      precondition(count < 16 || acceleratorByteCount <= segmentByteCount / 2)
+      var reached: UInt64 = 0
+      for segment in merged {
+        precondition(segment.length > 0 && segment.offset >= reached && segment.end <= sectors)
+        precondition(Int(segment.tag) < usage.count)
+        if segment.offset > reached {
+          precondition(view.mapping(of: reached) == .zeroes && view.mapping(of: segment.offset - 1) == .zeroes)
+        }
+        for sector in [segment.offset, segment.end - 1] {
+          let expected = segment.trimmed(from: sector, to: sector + 1)
+          let isRight =
+            segment.isZeroed
+            ? view.mapping(of: sector) == .zeroes
+            : view.mapping(of: sector)
+              == Mapping(sectors: 1, blobSector: expected.moffset, layer: segment.tag, isZeroes: false)
+          precondition(isRight)
+        }
+        reached = segment.end
+      }
     }
+  }
+
+  extension SegmentMap.View {
+    fileprivate func mapping(of sector: UInt64) -> Mapping? {
+      var cursor = mappings(from: sector, count: 1)
+      return cursor.next()
+    }
+  }
+
+  extension Mapping {
+    fileprivate static let zeroes = Mapping(sectors: 1, blobSector: 0, layer: 0, isZeroes: true)
   }
 #endif

@@ -21,7 +21,7 @@ import Testing
       for _ in 0..<60 {
         let start = Int.random(in: 0..<blob.bytes.count, using: &random)
         let end = min(blob.bytes.count, start + Int.random(in: 1...300_000, using: &random))
-        #expect(throws: Never.self) { try station.read(remote, start..<end, of: blob) }
+        try station.read(remote, start..<end, of: blob)
       }
     }
     #expect(station.origin.deliveries(chunks: blob.chunks).allSatisfy { $0 <= 1 })

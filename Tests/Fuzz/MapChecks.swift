@@ -1,25 +1,28 @@
 import LSMT
 
-/// Merges `layers` and checks that lookups find what is in the merged index, at the edges of every segment.
+/// Merges `layers` and checks that lookups find what is in the merged index, at the edges of every run.
 func checkMap(_ layers: [[Segment]], virtualSize: UInt64) throws(LSMTError) {
   let map = try SegmentMap(layers: layers, virtualSize: virtualSize)
   let sectors = (virtualSize + UInt64(sectorSize) - 1) / UInt64(sectorSize)
   let view = map.view
-  var previousEnd: UInt64 = 0
-  for index in 0..<map.count {
-    let segment = view[index]
-    require(segment.length > 0 && segment.offset >= previousEnd, "\(segment) overlaps the one before it")
-    require(segment.end <= sectors, "\(segment) ends beyond the device's \(sectors) sectors")
-    require(Int(segment.tag) < layers.count, "\(segment) is of a layer that there is not")
-    for sector in [segment.offset, segment.end - 1] {
-      require(view.firstIndex(endingAfter: sector) == index, "sector \(sector) is not found in \(segment)")
+  require(view.count >= 1 && view.count <= 2 * map.segmentCount + 1, "\(view.count) runs")
+  var start: UInt64 = 0
+  for index in 0..<view.count {
+    let run = view[index]
+    let isLast = index == view.count - 1
+    require(run.end > start, "\(run) ends before it begins, at \(start)")
+    require(isLast ? run.end == .max && run.isZeroes : run.end <= sectors, "\(run) ends beyond \(sectors) sectors")
+    require(Int(run.layer) < max(1, layers.count), "\(run) is of a layer that there is not")
+    for sector in [start, run.end - 1] {
+      require(view.index(of: sector) == index, "sector \(sector) is not found in \(run)")
     }
-    checkMappings(view, from: segment.offset > 0 ? segment.offset - 1 : 0, count: UInt64(segment.length) + 2)
-    previousEnd = segment.end
+    let known = isLast ? 1 : run.end - start
+    checkMappings(view, from: start > 0 ? start - 1 : 0, count: known + 2)
+    start = run.end
   }
   checkMappings(view, from: 0, count: sectors)
-  let usage = map.usage()
-  require(usage.reduce(0) { $0 + $1.segmentCount } == map.count, "the layers' segments are not all segments")
+  require(
+    map.usage.reduce(0) { $0 + $1.segmentCount } == map.segmentCount, "the layers' segments are not all segments")
 }
 
 /// The mappings of a range have no gaps and nothing too much.

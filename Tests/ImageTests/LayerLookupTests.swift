@@ -25,13 +25,20 @@ import Testing
 
   @Test("a layer without a file is an error that names it, its digest and where it was looked for")
   func remote() throws {
-    var config = ImageConfig(lowers: [ImageConfig.Lower(dir: "/nowhere", digest: "sha256:abc", size: 7)])
-    config.repoBlobURL = "https://registry.example/v2/x/blobs"
-    let error = #expect(throws: ImageError.self) { try Image.open(config: config) }
-    let text = error?.description ?? ""
-    for part in ["lowers[0]", "sha256:abc", "/nowhere/overlaybd.commit", "/nowhere/.commit", "registry"] {
-      #expect(text.contains(part), "\(part) in: \(text)")
+    let digest = "sha256:" + String(repeating: "a", count: 64)
+    var config = ImageConfig(lowers: [ImageConfig.Lower(dir: "/nowhere", digest: digest, size: 7)])
+    func failure() -> String {
+      #expect(throws: ImageError.self) { try Image.open(config: config) }?.description ?? ""
     }
+    for part in ["lowers[0]", digest, "/nowhere/overlaybd.commit", "/nowhere/.commit", "repoBlobUrl"] {
+      #expect(failure().contains(part), "\(part) in: \(failure())")
+    }
+    config.repoBlobURL = "https://registry.example/v2/x/blobs"
+    for part in ["lowers[0]", "https://registry.example/v2/x/blobs/\(digest)"] {
+      #expect(failure().contains(part), "\(part) in: \(failure())")
+    }
+    config.lowers[0].digest = "sha256:abc"
+    #expect(failure().contains("lowers[0].digest"))
   }
 
   @Test("the first that exists is used or is an error: the next one is not tried")

@@ -28,14 +28,46 @@ import Testing
     #expect(config.logConfig?.logPath == "/etc/overlaybd/log")
     #expect(config.credentialConfig?.serverAuthority == "/ca")
     #expect(config.credentialConfig?.path == "https://x")
-    for field in [
+    let idle = [
       "registryFsVersion", "ioEngine", "enableThread", "workpoolSize", "enableAudit", "auditPath", "logConfig",
-      "logLevel", "logPath", "cacheConfig", "cacheType", "registryCacheDir", "registryCacheSizeGB",
-      "gzipCacheConfig", "credentialConfig", "credentialFilePath", "download", "p2pConfig", "exporterConfig",
-      "prefetchConfig", "certConfig", "userAgent", "serviceConfig",
-    ] {
-      #expect(config.warnings.count { $0.hasPrefix("`\(field)`") } == 1, "\(field)")
+      "logLevel", "logPath", "cacheConfig.refillSize", "cacheConfig.blockSize", "gzipCacheConfig",
+      "exporterConfig", "prefetchConfig", "serviceConfig",
+    ]
+    for field in idle { #expect(config.warnings.count { $0.hasPrefix("`\(field)`") } == 1, "\(field)") }
+    #expect(config.warnings.count == idle.count, "\(config.warnings)")
+  }
+
+  @Test("what it says of registries and the cache is what is done")
+  func remote() throws {
+    let settings = RemoteSettings(
+      try parse(
+        """
+        {"cacheConfig":{"cacheDir":"/c","cacheSizeGB":3},"userAgent":"me","certConfig":{"certFile":"/cf"},
+         "credentialConfig":{"mode":"http","path":"http://h/auth","timeout":7},
+         "p2pConfig":{"enable":true,"address":"http://localhost:1/p"},"download":{"enable":true,"delay":9},
+         "warmblk":{"ioTimeout":12,"onTimeout":"wait","caFile":"ca.pem","proxy":"","dockerConfig":"/d",
+          "hosts":{"r:5000":{"mirrors":["http://m"],"skipVerify":true,"keyFile":"/k","certFile":"c"}}}}
+        """))
+    #expect(settings.cacheFolder == "/c/warmblk" && settings.cacheLimit == 3 << 30)
+    #expect(settings.ioTimeout == 12_000 && settings.waitsForever)
+    #expect(settings.download?.delay == 9)
+    let registry = settings.registry
+    #expect(registry.userAgent == "me" && registry.caFile == "/etc/overlaybd/ca.pem" && registry.proxy == "")
+    #expect(registry.clientCertificate == .init(certificateFile: "/cf"))
+    #expect(registry.peerPrefix == "http://localhost:1/p")
+    #expect(
+      registry.credentials == [
+        .http(url: "http://h/auth", seconds: 7, caFile: nil, clientCertificate: nil), .docker(path: "/d"),
+      ])
+    let host = try #require(registry.hosts["r:5000"])
+    #expect(host.mirrors == ["http://m"] && host.skipTLSVerify && !host.allowPlainRedirects)
+    #expect(host.clientCertificate == .init(certificateFile: "/etc/overlaybd/c", keyFile: "/k"))
+    for json in [#"{"warmblk":{"onTimeout":"hope"}}"#, #"{"warmblk":{"ioTimeout":0}}"#] {
+      #expect(throws: ImageError.self) { try parse(json) }
     }
+    let plain = RemoteSettings(try parse("{}"))
+    #expect(plain.cacheFolder == RemoteSettings.standardCacheFolder && plain.ioTimeout == 30_000 && !plain.waitsForever)
+    #expect(plain.registry.credentials.first == .file(path: "/opt/overlaybd/cred.json"))
   }
 
   @Test("what is switched off is not worth a warning")

@@ -10,10 +10,10 @@ extension Segment {
 }
 
 extension SegmentMap {
-  /// All segments of the map.
-  var segments: [Segment] {
+  /// All runs of the map.
+  var runs: [Run] {
     let view = view
-    return (0..<count).map { view[$0] }
+    return (0..<view.count).map { view[$0] }
   }
 
   /// All mappings of a range.
@@ -23,6 +23,34 @@ extension SegmentMap {
     while let mapping = cursor.next() { result.append(mapping) }
     return result
   }
+}
+
+/// What sorted segments, whose tags are their layers, amount to up to the end of the last: no search, and nothing of ``Run``.
+func joinedMappings(of segments: [Segment]) -> [Mapping] {
+  var result: [Mapping] = []
+  func append(_ mapping: Mapping) {
+    if let last = result.last, last.isZeroes == mapping.isZeroes, last.layer == mapping.layer,
+      mapping.isZeroes || last.blobSector + last.sectors == mapping.blobSector
+    {
+      result[result.count - 1] = Mapping(
+        sectors: last.sectors + mapping.sectors, blobSector: last.blobSector, layer: last.layer,
+        isZeroes: last.isZeroes)
+    } else {
+      result.append(mapping)
+    }
+  }
+  var reached: UInt64 = 0
+  for segment in segments {
+    if segment.offset > reached {
+      append(Mapping(sectors: segment.offset - reached, blobSector: 0, layer: 0, isZeroes: true))
+    }
+    append(
+      Mapping(
+        sectors: UInt64(segment.length), blobSector: segment.isZeroed ? 0 : segment.moffset,
+        layer: segment.isZeroed ? 0 : segment.tag, isZeroes: segment.isZeroed))
+    reached = segment.end
+  }
+  return result
 }
 
 /// SplitMix64: the same numbers for the same seed, everywhere.

@@ -119,7 +119,7 @@ private struct Stack {
         #expect(found == model.mappings(island: island, from: start, count: count), "seed \(seed)")
       }
     }
-    for (found, expected) in zip(map.usage(), model.usage(layers: layers.count)) {
+    for (found, expected) in zip(map.usage, model.usage(layers: layers.count)) {
       #expect(found.dataSectors == expected.data && found.zeroedSectors == expected.zeroed, "seed \(seed)")
     }
   }
@@ -177,7 +177,7 @@ struct MergeModelTests {
       let sectors = random.below(UInt64(200))
       // A last incomplete sector counts as a sector.
       let map = try SegmentMap(layers: stack.layers, virtualSize: sectors * 512 + random.below(512))
-      let kept = map.segments.last.map(\.end) ?? 0
+      let kept = map.runs.dropLast().last?.end ?? 0
       #expect(kept <= sectors + 1, "seed \(seed)")
       let whole = stack.model.mappings(island: 0, from: 0, count: sectors)
       #expect(map.mappings(from: 0, count: sectors) == whole, "seed \(seed)")

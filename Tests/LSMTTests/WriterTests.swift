@@ -87,7 +87,7 @@ struct WriterTests {
         }
         #expect(position == call.sector + call.sectors, "seed \(seed)")
       }
-      let usage = map.usage()[0]
+      let usage = map.usage[0]
       #expect(usage.dataSectors + usage.zeroedSectors == calls.reduce(0) { $0 + $1.sectors }, "seed \(seed)")
     }
   }

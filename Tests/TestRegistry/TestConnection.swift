@@ -43,7 +43,7 @@ final class TestConnection {
     defer { buffer.removeFirst(length) }
     return TestRequest(
       method: String(words[0]), target: String(words[1]), headers: headers, body: Array(buffer.prefix(length)),
-      connection: 0, numberOnConnection: 0)
+      connection: 0, numberOnConnection: 0, time: monotonicNanoseconds())
   }
 
   private func readHead() -> String? {

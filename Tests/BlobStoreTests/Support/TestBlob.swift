@@ -2,6 +2,7 @@ import BlobStore
 import Glibc
 import Posix
 import Registry
+import Synchronization
 import Testing
 
 /// A blob with random bytes.
@@ -67,13 +68,13 @@ final class Station: Sendable {
     try store.open(blob.location, size: blob.size, folder: folder, deadline: Deadline(milliseconds: 20_000))
   }
 
-  /// Reads a range; fails the test when it is not what the blob has.
+  /// Reads a range; throws when it is not what the blob has.
   func read(
     _ blob: RemoteBlob, _ range: Range<Int>, of model: TestBlob, _ fetchClass: FetchClass = .demand,
-    milliseconds: Int = 20_000, sourceLocation: SourceLocation = #_sourceLocation
+    milliseconds: Int = 20_000
   ) throws {
     let bytes = try bytes(blob, range, fetchClass, milliseconds: milliseconds)
-    #expect(model.has(bytes, at: range.lowerBound), "wrong bytes in \(range)", sourceLocation: sourceLocation)
+    try check(model.has(bytes, at: range.lowerBound), "wrong bytes in \(range)")
   }
 
   func bytes(
@@ -120,8 +121,21 @@ final class Wait: Sendable {
   func took() -> Int? { end().map { Int(($0.time - began) / 1_000_000) } }
 }
 
-/// Runs `body` on `count` threads, and waits for all of them.
-func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-  let threads = (0..<count).map { number in try! Posix.Thread(name: "test") { body(number) } }
+/// Something that is not as a test expects it, on a thread that is not the test's.
+struct NotAsExpected: Error { let what: String }
+
+func check(_ condition: Bool, _ what: @autoclosure () -> String) throws {
+  if !condition { throw NotAsExpected(what: what()) }
+}
+
+/// Runs `body` on `count` threads, waits for all of them, and records what they threw as issues of the test.
+func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) throws -> Void) {
+  let errors = Mutex<[String]>([])
+  let threads = (0..<count).map { number in
+    try! Posix.Thread(name: "test") {
+      do { try body(number) } catch { errors.withLock { $0.append("\(error)") } }
+    }
+  }
   for thread in threads where !thread.join(Deadline(milliseconds: 300_000)) { fatalError("a test's thread is stuck") }
+  for error in errors.withLock({ $0 }) { Issue.record("\(error)") }
 }

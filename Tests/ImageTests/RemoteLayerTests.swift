@@ -1,0 +1,185 @@
+import BlobStore
+import Glibc
+import Posix
+import Registry
+import TestRegistry
+import Testing
+import ZFile
+
+@testable import Image
+
+/// Images whose layers are blobs of a registry on this machine.
+@Suite("Layers in a registry")
+struct RemoteLayerTests {
+  /// A registry with the layers of a random disk, and a configuration of them.
+  private final class Setup {
+    let scratch: Scratch
+    let registry: TestRegistry
+    let raw: [UInt8]
+    var config: ImageConfig
+    let digests: [String]
+
+    /// Three layers over each other: raw, LZ4, Zstandard.
+    init(megabytes: Int = 4) throws {
+      scratch = try Scratch(inMemory: true)
+      registry = try TestRegistry()
+      var random = SplitMix.announced("disk in a registry")
+      var raw = [UInt8](repeating: 0, count: megabytes << 20)
+      var parent: String?
+      for (number, compression) in [nil, Compression.lz4, .zstd].enumerated() {
+        for _ in 0..<200 {
+          let sector = Int.random(in: 0..<raw.count / 512, using: &random)
+          let seed = random.next()
+          raw.withUnsafeMutableBytes { bytes in
+            for word in 0..<64 {
+              let value = seed &* UInt64(word % 9 + 1)
+              bytes.storeBytes(of: value, toByteOffset: sector * 512 + word * 8, as: UInt64.self)
+            }
+          }
+        }
+        let source = try scratch.write("raw", raw)
+        var options = ImportOptions(source: source, directory: scratch("\(number)"))
+        options.compression = compression
+        options.parent = parent
+        parent = try Importer.run(options).configPath
+      }
+      self.raw = raw
+      var config = try ImageConfig.load(parent!)
+      var digests: [String] = []
+      for number in config.lowers.indices {
+        let lower = config.lowers[number]
+        registry.add(lower.digest!, try readFile(lower.file!))
+        digests.append(lower.digest!)
+        config.lowers[number] = .init(digest: lower.digest, size: lower.size)
+      }
+      config.repoBlobURL = registry.repoBlobURL()
+      self.config = config
+      self.digests = digests
+    }
+
+    deinit { _ = registry.stop() }
+
+    var settings: RemoteSettings {
+      var settings = RemoteSettings()
+      settings.registry.credentials = []
+      settings.cacheFolder = scratch("cache")
+      settings.ioTimeout = 5000
+      return settings
+    }
+
+    var requests: Int { digests.reduce(0) { $0 + registry.count($1).requests } }
+  }
+
+  @Test("read as the disk that they were made of, and from the cache without the registry")
+  func reads() throws {
+    let setup = try Setup()
+    #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
+    #expect(setup.registry.stop())
+    #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
+  }
+
+  @Test("fetch each byte once for several readers of one cache")
+  func onceForAll() throws {
+    let setup = try Setup()
+    let images = try (0..<4).map { _ in try Image.open(config: setup.config, remote: setup.settings) }
+    for image in images { #expect(try contents(of: image) == setup.raw) }
+    for (number, digest) in setup.digests.enumerated() {
+      let size = Int(setup.config.lowers[number].size!)
+      #expect(setup.registry.count(digest).bytes <= size, "layer \(number)")
+    }
+  }
+
+  @Test("are opened in at most two rounds, all at once, and a second time without a request")
+  func roundTrips() throws {
+    let setup = try Setup()
+    setup.registry.setDelay(200)
+    let began = monotonicNanoseconds()
+    let image = try Image.open(config: setup.config, remote: setup.settings)
+    let milliseconds = (monotonicNanoseconds() - began) / 1_000_000
+    #expect(milliseconds < 200 * 3, "\(milliseconds) ms with 200 ms for each request")
+    #expect(setup.requests <= 3 * setup.digests.count)
+    setup.registry.clearCounts()
+    _ = try Image.open(config: setup.config, remote: setup.settings)
+    #expect(setup.requests == 0)
+    withExtendedLifetime(image) {}
+  }
+
+  @Test("work without a size, and without a cache")
+  func lessToGoBy() throws {
+    let setup = try Setup()
+    for number in setup.config.lowers.indices { setup.config.lowers[number].size = nil }
+    #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
+    var settings = setup.settings
+    settings.cacheFolder = nil
+    #expect(try contents(of: try Image.open(config: setup.config, remote: settings)) == setup.raw)
+    settings.cacheFolder = "/proc/nowhere"
+    let image = try Image.open(config: setup.config, remote: settings)
+    #expect(image.remote?.cacheProblem != nil)
+    #expect(try contents(of: image) == setup.raw)
+  }
+
+  @Test("can be mixed with files of this machine")
+  func mixed() throws {
+    let setup = try Setup()
+    setup.config.lowers[1] = .init(dir: setup.scratch("1"))
+    #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
+    #expect(setup.registry.count(setup.digests[1]).requests == 0)
+  }
+
+  @Test("that cannot be had are errors at once, with the layer and the reason")
+  func errors() throws {
+    let setup = try Setup()
+    func failure(_ change: (inout ImageConfig) -> Void) -> String {
+      var config = setup.config
+      change(&config)
+      // Nothing of the attempts before.
+      _ = try? run(["rm", "-rf", setup.scratch("cache")])
+      let began = monotonicNanoseconds()
+      do throws(ImageError) {
+        _ = try Image.open(config: config, remote: setup.settings)
+        return "none"
+      } catch {
+        #expect(monotonicNanoseconds() - began < 3_000_000_000, "\(error)")
+        return error.description
+      }
+    }
+    let other = "sha256:" + String(repeating: "0", count: 64)
+    #expect(failure { $0.lowers[1].digest = other }.contains(other))
+    #expect(failure { $0.lowers[1].digest = other }.contains("404"))
+    #expect(failure { $0.lowers[0].digest = "sha256:nonsense" }.contains("64 lower-case"))
+    #expect(failure { $0.lowers[2].size! += 100 }.contains(setup.digests[2]))
+    #expect(failure { $0.lowers[2].size! -= 1 }.contains("\(setup.config.lowers[2].size!)"))
+    #expect(failure { $0.repoBlobURL = "http://127.0.0.1:1/v2/a/blobs" }.contains("127.0.0.1:1"))
+    #expect(failure { $0.repoBlobURL = nil }.contains("repoBlobUrl"))
+    setup.registry.add(other, Array("not a layer at all".utf8))
+    #expect(failure { $0.lowers[1] = .init(digest: other, size: 18) }.contains("neither an LSMT layer"))
+    #expect(throws: ImageError.self) { try Image.open(config: setup.config) }
+  }
+
+  @Test("that were named with a wrong size are not known by it ever after")
+  func wrongSize() throws {
+    let setup = try Setup()
+    var wrong = setup.config
+    for number in wrong.lowers.indices { wrong.lowers[number].size! += 70_000 }
+    #expect(throws: ImageError.self) { try Image.open(config: wrong, remote: setup.settings) }
+    #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
+    // What has been read is of a size that the registry has confirmed.
+    let error = #expect(throws: ImageError.self) { try Image.open(config: wrong, remote: setup.settings) }
+    #expect(error?.description.contains("\(wrong.lowers[0].size!)") ?? false)
+  }
+
+  @Test("are inspected by their address, and warmed as a whole")
+  func warming() throws {
+    let setup = try Setup()
+    let path = try setup.scratch.write("remote.json", try setup.config.encoded())
+    let inspection = Inspector.inspect(path)
+    #expect(inspection.findings.isEmpty)
+    #expect(inspection.description.contains(setup.digests[0]))
+    let image = try Image.open(configPath: path, remote: setup.settings)
+    let warmth = try #require(image.remote).warm(image) { _ in }
+    #expect(warmth.errors.isEmpty)
+    #expect(warmth.bytes == setup.config.lowers.reduce(0) { $0 + $1.size! })
+    #expect(setup.registry.stop())
+    #expect(try contents(of: image) == setup.raw)
+  }
+}
