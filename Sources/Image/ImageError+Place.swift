@@ -50,8 +50,6 @@ extension BlobError {
       .init(file: digest, expected: "\(expected) bytes", found: "\(found) bytes")
     case .timedOut(let blob, let offset, let wanted):
       .init(file: blob, offset: offset, expected: "\(wanted) bytes")
-    case .notDigest(let digest): .init(file: digest)
-    case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
     case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
     case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
     case .notDigest(let text): .init(found: text)

@@ -12,6 +12,7 @@ public final class RemoteLayers: Sendable {
   /// Why there is no cache although one was asked for; nil otherwise.
   public let cacheProblem: BlobError?
   private let loop: NetworkLoop
+  private let client: RegistryClient
   private let trouble = Mutex<Trouble?>(nil)
   private let isOpening = Atomic<Bool>(true)
   private let listener = Mutex<(@Sendable (Trouble) -> Void)?>(nil)
@@ -32,9 +33,9 @@ public final class RemoteLayers: Sendable {
     }
     cacheProblem = problem
     do throws(RegistryError) { loop = try NetworkLoop(name: "registry") } catch { throw .blob(.registry(error)) }
-    let client = RegistryClient(loop: loop, settings: settings.registry)
+    client = RegistryClient(loop: loop, settings: settings.registry)
     do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch { throw .blob(error) }
-    loop.perform { [weak self] in client.onTrouble = { self?.note($0) } }
+    loop.perform { [weak self, client] in client.onTrouble = { self?.note($0) } }
   }
 
   deinit {
@@ -47,6 +48,9 @@ public final class RemoteLayers: Sendable {
 
   /// Who is told of each attempt that fails, on the network's thread.
   public func listen(_ listener: @escaping @Sendable (Trouble) -> Void) { self.listener.withLock { $0 = listener } }
+
+  /// An answer for the blob with this digest that names another size is an error, before anything of it is used.
+  func expect(_ size: UInt64, of digest: String) { loop.perform { [client] in client.setSize(size, ofDigest: digest) } }
 
   /// The layers are open. Until now a host that nobody answers for failed what was asked of it at once: a wrong name is
   /// more likely than a registry that is away. From now on it is given the time that reads have.
