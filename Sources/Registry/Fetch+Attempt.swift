@@ -45,7 +45,8 @@ extension Fetch {
       attempt.isResolving = true
     }
     guard let hop = attempt.hop else {
-      return fail(.redirect(place(attempt.url.authority, attempt.url.url), problem: "with the peer's prefix it is no URL"))
+      return fail(
+        .redirect(place(attempt.url.authority, attempt.url.url), problem: "with the peer's prefix it is no URL"))
     }
     let host = client.host(hop.origin, name: hop.authority)
     for keeper in [proxyHost, host].compactMap(\.self) {

@@ -95,7 +95,9 @@ import Testing
     for outcome in pending.map({ $0.wait() }) { #expect(served.isRight(outcome), "\(outcome.result)") }
     let milliseconds = (monotonicNanoseconds() - start.nanoseconds) / 1_000_000
     #expect(milliseconds < 2000, "\(milliseconds) ms until all were served")
-    let isTold = harness.troubles.contains { if case .recovered(_, let failures, _) = $0 { failures >= 5 } else { false } }
+    let isTold = harness.troubles.contains {
+      if case .recovered(_, let failures, _) = $0 { failures >= 5 } else { false }
+    }
     #expect(isTold)
   }
 
