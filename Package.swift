@@ -75,7 +75,7 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
-      name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs"], path: "Sources/Bench",
+      name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs", "CLinux"], path: "Sources/Bench",
       swiftSettings: settings),
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Ublk", "Posix"], swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -35,6 +35,12 @@ static inline ssize_t clinux_pread_nowait(int fd, void *buffer, size_t count, in
   struct iovec v = {buffer, count};
   return syscall(SYS_preadv2, fd, &v, 1UL, (long)offset, 0L, 0x08 /* RWF_NOWAIT */);
 }
+/// Pages of a range that the page cache has (cachestat, 6.5), or -1.
+static inline int64_t clinux_cached_pages(int fd, uint64_t offset, uint64_t count) {
+  struct { uint64_t offset, count; } range = {offset, count};
+  struct { uint64_t cached, dirty, writeback, evicted, recently_evicted; } found;
+  return syscall(451 /* SYS_cachestat */, fd, &range, &found, 0L) < 0 ? -1 : (int64_t)found.cached;
+}
 /// Guarded by _GNU_SOURCE, which cannot be defined here: it would make this module's view of glibc's types
 /// differ from that of Swift's own Glibc module.
 extern const char *strerrorname_np(int error);
@@ -50,6 +56,11 @@ static inline int clinux_fork(void) { return fork(); }
 /// Pins the calling thread to `bytes` bytes of CPU mask.
 static inline int clinux_set_affinity(const void *mask, size_t bytes) {
   return (int)syscall(SYS_sched_setaffinity, 0, bytes, mask) < 0 ? -1 : 0;
+}
+/// The CPU that the calling thread is on.
+static inline int clinux_current_cpu(void) {
+  unsigned cpu = 0;
+  return syscall(SYS_getcpu, &cpu, 0L, 0L) < 0 ? 0 : (int)cpu;
 }
 /// A counter that poll(2) can wait for.
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }

@@ -18,8 +18,8 @@ public final class Device: @unchecked Sendable {
   public let depth: Int
   /// What the driver granted.
   public let features: Features
-  /// Whether uncompressed layers are read straight into requests.
-  public let isZeroCopy: Bool
+  /// How data gets into requests.
+  public let dataPath: DataPath
   /// The image that is served; it lives as long as the device.
   public let image: Image
   /// The numbers of its queues.
@@ -27,15 +27,23 @@ public final class Device: @unchecked Sendable {
 
   private var control: Control
   private let layers: LayerTable
+  /// Of the layers' files, those that are written into requests from where they are mapped.
+  private let mappedFiles: [MappedFile]
   private let ended: Descriptor
   private var character: Descriptor?
   private var threads: [QueueThread] = []
 
   /// What is wanted of the driver for `image`, given what it offers.
   private static func features(for image: Image, offered: Features, _ options: DeviceOptions) -> Features {
-    let zeroCopy: Features = [.autoBufferRegistration, .userCopy]
     let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
-    return options.allowsZeroCopy && helps && offered.isSuperset(of: zeroCopy) ? zeroCopy : []
+    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return [] }
+    return offered.intersection([.autoBufferRegistration, .userCopy])
+  }
+
+  /// The way that follows from what the driver granted.
+  private static func dataPath(_ features: Features) -> DataPath {
+    if features.contains(.autoBufferRegistration) { return .zeroCopy }
+    return features.contains(.userCopy) ? .userCopy : .copy
   }
 
   /// Makes `/dev/ublkbN` for `image` and serves it. Returns when the disk answers.
@@ -89,11 +97,21 @@ public final class Device: @unchecked Sendable {
     queueCount = info.queues
     depth = info.depth
     features = info.features
-    isZeroCopy = info.features.contains(.autoBufferRegistration)
+    let dataPath = Self.dataPath(info.features)
+    self.dataPath = dataPath
     self.image = image
     self.ended = ended
     self.control = control
-    layers = LayerTable(of: image)
+    let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }
+    mappedFiles = mapped.compactMap(\.self)
+    layers = LayerTable(of: image, mapped: mapped.map { $0?.bytes })
+  }
+
+  /// A layer's file for copies out of the page cache. One that cannot be mapped is read into buffers, and so is one with
+  /// holes, of a registry.
+  private static func map(_ layer: Layer) -> MappedFile? {
+    if layer.blocks != nil || layer.blob.readMethod == .memory || layer.blob.remote != nil { return nil }
+    return try? MappedFile(layer.blob.fd, count: Int(clamping: layer.blob.fileSize))
   }
 
   /// SET_PARAMS, queue threads, START_DEV.
@@ -111,7 +129,7 @@ public final class Device: @unchecked Sendable {
     let slot = character.rawValue
     self.character = consume character
     let source = QueueSource(
-      map: image.map.view, layers: layers.base, deviceSectors: sectors, isZeroCopy: isZeroCopy)
+      map: image.map.view, layers: layers.base, deviceSectors: sectors, dataPath: dataPath)
     let sources = image.layers.map(\.blob.remote)
     for queue in 0..<queueCount {
       let port = try DeviceError.describing("make an event descriptor") { () throws(Errno) in

@@ -55,12 +55,12 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
   }
 
   /// The layers of an image, and their files in a ring's table: slot 0 is `/dev/ublkcN`, then the layers', then the
-  /// other files of those that are remote.
-  init(of image: Image) {
+  /// other files of those that are remote. `mapped`: where the kernel may read a layer's file.
+  init(of image: Image, mapped: [UnsafeRawBufferPointer?]) {
     var extra = image.layers.count
     self.init(
       image.layers.enumerated().map { number, layer in
-        let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd)
+        let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd, mapped: mapped[number])
         guard let remote = layer.blob.remote?.blob else {
           return LayerSource(
             file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,

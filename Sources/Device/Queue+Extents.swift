@@ -53,9 +53,10 @@ extension Queue where Transport: ~Copyable {
       state.pointee.position &+= count
       let target = memory.buffer(tag) + Int(operation.position)
       readNow(tag, &operation, into: target)
-      if source.isZeroCopy, !state.pointee.hasFailed { copyOut(tag, operation) }
+      if source.dataPath.copiesOut, !state.pointee.hasFailed { copyOut(tag, operation) }
       return true
     }
+    if source.dataPath.isUserCopy, copyCached(tag, operation, layer) { return true }
     guard let index = takeOperation(tag) else {
       putBack(state, mapping)
       return false
@@ -63,6 +64,21 @@ extension Queue where Transport: ~Copyable {
     state.pointee.position &+= count
     operations[index] = operation
     submit(index, tag)
+    return true
+  }
+
+  /// Copies bytes that the page cache has from there into the request. False if it does not have all of them.
+  @inline(__always)
+  private mutating func copyCached(_ tag: Int, _ operation: Operation, _ layer: UnsafePointer<LayerSource>) -> Bool {
+    guard
+      let copied = transport.copyCached(
+        layer.pointee.file, offset: operation.fileOffset, count: Int(operation.count), toRequest: tag,
+        position: Int(operation.position))
+    else { return false }
+    states[tag].position &+= operation.count
+    if copied != Int(operation.count) {
+      fail(tag, .read, layer: operation.layer, offset: operation.fileOffset, code: copied)
+    }
     return true
   }
 
@@ -133,7 +149,7 @@ extension Queue where Transport: ~Copyable {
     let count = Int(truncatingIfNeeded: mapping.sectors << 9)
     let position = Int(state.pointee.position)
     state.pointee.position &+= UInt32(truncatingIfNeeded: count)
-    if source.isZeroCopy {
+    if source.dataPath.copiesOut {
       let copied = transport.copyNow(block + inside, count: count, toRequest: tag, position: position)
       if copied != count { fail(tag, .copy, layer: mapping.layer, offset: UInt64(position), code: copied) }
     } else {
@@ -161,7 +177,7 @@ extension Queue where Transport: ~Copyable {
 
   /// Makes a part of a request zero. False if the kernel refused the copy.
   mutating func writeZeroes(_ tag: Int, position: Int, count: Int) -> Bool {
-    if !source.isZeroCopy {
+    if !source.dataPath.copiesOut {
       (memory.buffer(tag) + position).initializeMemory(as: UInt8.self, repeating: 0, count: count)
       return true
     }

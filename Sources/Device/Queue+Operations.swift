@@ -19,7 +19,7 @@ extension Queue where Transport: ~Copyable {
     let operation = operations[index]
     let offset = operation.fileOffset &+ UInt64(operation.done)
     let count = operation.count &- operation.done
-    if source.isZeroCopy, !operation.isCompressed {
+    if source.dataPath.isZeroCopy, !operation.isCompressed {
       transport.read(
         file, offset: offset, intoRequest: tag, position: operation.position &+ operation.done, count: count,
         operation: UInt32(truncatingIfNeeded: index))
@@ -48,9 +48,15 @@ extension Queue where Transport: ~Copyable {
       fail(
         tag, .read, layer: operation.pointee.layer,
         offset: operation.pointee.fileOffset &+ UInt64(operation.pointee.done), code: Int(result))
-    } else if operation.pointee.isCompressed, !states[tag].hasFailed, !decode(tag, operation.pointee) {
-      if repairs(index) { return }
-      fail(tag, .decode, layer: operation.pointee.layer, offset: operation.pointee.fileOffset, code: 0)
+    } else if !states[tag].hasFailed {
+      if operation.pointee.isCompressed {
+        if !decode(tag, operation.pointee) {
+          if repairs(index) { return }
+          fail(tag, .decode, layer: operation.pointee.layer, offset: operation.pointee.fileOffset, code: 0)
+        }
+      } else if source.dataPath.isUserCopy {
+        copyOut(tag, operation.pointee)
+      }
     }
     finish(bit, tag)
   }
@@ -109,7 +115,7 @@ extension Queue where Transport: ~Copyable {
       stored &+= length
       block &+= 1
     }
-    if self.source.isZeroCopy { copyOut(tag, operation) }
+    if self.source.dataPath.copiesOut { copyOut(tag, operation) }
     return true
   }
 }

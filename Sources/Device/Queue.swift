@@ -9,7 +9,8 @@ struct QueueSource: @unchecked Sendable {
   let map: SegmentMap.View
   let layers: UnsafePointer<LayerSource>
   let deviceSectors: UInt64
-  let isZeroCopy: Bool
+  /// How data gets into requests.
+  let dataPath: DataPath
 }
 
 /// One hardware queue: takes requests, resolves them to extents, has these read and decoded, and answers.
@@ -121,7 +122,11 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       return true
     }
     let layer = source.layers + Int(mapping.layer)
-    if layer.pointee.isCompressed || layer.pointee.method != .ring || layer.pointee.view != nil { return false }
+    if layer.pointee.isCompressed || layer.pointee.method != .ring || layer.pointee.view != nil
+      || source.dataPath.isUserCopy
+    {
+      return false
+    }
     // The operation is set up as if it were one of several: it only completes if it did not succeed in full.
     let index = tag &* RequestState.operationsMax
     let offset = layer.pointee.payloadOffset &+ mapping.blobSector << 9
@@ -130,7 +135,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       length: bytes, blobOffset: mapping.blobSector << 9)
     states[tag].operations = 0
     transport.readAndCommit(
-      layer.pointee.file, offset: offset, tag: tag, into: source.isZeroCopy ? nil : memory.buffer(tag), count: bytes,
+      layer.pointee.file, offset: offset, tag: tag, into: source.dataPath.isZeroCopy ? nil : memory.buffer(tag),
+      count: bytes,
       operation: UInt32(truncatingIfNeeded: index))
     counters.pointee.bytes &+= UInt64(bytes)
     inFlight &-= 1

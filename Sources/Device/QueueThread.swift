@@ -94,7 +94,7 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        isZeroCopy: plan.source.isZeroCopy, port: plan.port)
+        dataPath: plan.source.dataPath, port: plan.port)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {

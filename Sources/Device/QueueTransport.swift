@@ -36,7 +36,14 @@ protocol QueueTransport: ~Copyable {
     _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
   ) -> Int
 
-  /// Copies memory into the request's pages now: bytes, or a negative error number. Only in a zero-copy device.
+  /// Copies bytes of a layer's file from the page cache into the request's pages now: how many, less than `count` if
+  /// the file ends before them, or a negative error number. Nil if the cache does not have all of them, so that a
+  /// read would wait. Only in a user-copy device.
+  mutating func copyCached(
+    _ file: LayerFile, offset: UInt64, count: Int, toRequest tag: Int, position: Int
+  ) -> Int?
+
+  /// Copies memory into the request's pages now: bytes, or a negative error number. Not in a copy device.
   mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int
 
   /// Asks for bytes of a remote layer that are not here; `operation` completes as `fetched`. With `repairs`, what is
@@ -92,4 +99,6 @@ struct LayerFile: BitwiseCopyable {
   let slot: Int32
   /// Its descriptor, for reads that do not go through the ring.
   let descriptor: Int32
+  /// Where the kernel, and only the kernel, may read the file's bytes; nil if it is not mapped.
+  var mapped: UnsafeRawBufferPointer?
 }

@@ -12,13 +12,15 @@ struct RingTransport: QueueTransport, ~Copyable {
   private let commands: QueueCommands
   private let character: Int32
   private let memory: RequestMemory
-  private let isZeroCopy: Bool
+  private let dataPath: DataPath
   private let port: FetchPort?
   /// What the port had, and how much of it was taken.
   private var fetched: [Event] = []
   private var fetchedTaken = 0
   private var ready: UInt32 = 0
   private var taken: UInt32 = 0
+  /// Bytes of a copy for which the exact look at the page cache would cost as much as the copy.
+  private let smallCopy = 16 << 10
   private let second = TimerInterval(seconds: 1)
   private var refusals = Refusals()
   /// Gets what is prepared once the ring is broken, and leads nowhere.
@@ -27,19 +29,19 @@ struct RingTransport: QueueTransport, ~Copyable {
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
     character: Int32, queue: Int, depth: Int, files: [Int32], memory: RequestMemory,
-    isZeroCopy: Bool, port: FetchPort?
+    dataPath: DataPath, port: FetchPort?
   ) throws(Errno) {
     // Room for every tag's answer and a read each; a queue that needs more submits in between.
     let ring = try Ring(entries: UInt32(min(depth * 4, 16384)), flags: .serving)
     try ring.registerFiles([character] + files)
-    if isZeroCopy { try ring.registerEmptyBuffers(UInt32(depth)) }
+    if dataPath.isZeroCopy { try ring.registerEmptyBuffers(UInt32(depth)) }
     let requests = try RequestTable(character: character, queue: queue, depth: depth)
     self.ring = ring
     self.requests = requests
     commands = QueueCommands(queue: queue, slot: 0)
     self.character = character
     self.memory = memory
-    self.isZeroCopy = isZeroCopy
+    self.dataPath = dataPath
     self.port = port
     if port != nil { listen() }
   }
@@ -114,6 +116,26 @@ struct RingTransport: QueueTransport, ~Copyable {
       let error = Errno.last
       if error != .interrupted { return -Int(error.rawValue) }
     }
+  }
+
+  mutating func copyCached(
+    _ file: LayerFile, offset: UInt64, count: Int, toRequest tag: Int, position: Int
+  ) -> Int? {
+    guard let mapped = file.mapped, offset <= UInt64(mapped.count), UInt64(mapped.count) &- offset >= UInt64(count),
+      let base = mapped.baseAddress
+    else { return nil }
+    let bytes = base + Int(truncatingIfNeeded: offset)
+    // A page that is on its way would make this thread wait. Among the few of a small read there is hardly one.
+    let isCached =
+      count <= smallCopy
+      ? PageCache.hasPages(file.descriptor, offset: offset, count: count) : PageCache.isReady(bytes, count: count)
+    if !isCached { return nil }
+    let copied = copyNow(bytes, count: count, toRequest: tag, position: position)
+    if copied != count { return copied }
+    // Pages that a shorter file has lost fail above, but the rest of its last page reads as zeroes.
+    let size = lseek(file.descriptor, 0, SEEK_END)
+    if size < 0 { return -Int(Errno.last.rawValue) }
+    return min(count, max(0, size - Int(truncatingIfNeeded: offset)))
   }
 
   mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int {
@@ -204,9 +226,9 @@ struct RingTransport: QueueTransport, ~Copyable {
 
   @inline(__always)
   private func address(_ tag: Int) -> UInt64 {
-    isZeroCopy ? 0 : UInt64(UInt(bitPattern: memory.buffer(tag)))
+    dataPath.copiesOut ? 0 : UInt64(UInt(bitPattern: memory.buffer(tag)))
   }
 
   @inline(__always)
-  private func registration(_ tag: Int) -> UInt64 { isZeroCopy ? UInt64(UInt16(truncatingIfNeeded: tag)) : 0 }
+  private func registration(_ tag: Int) -> UInt64 { dataPath.isZeroCopy ? UInt64(UInt16(truncatingIfNeeded: tag)) : 0 }
 }

@@ -37,7 +37,7 @@ public struct DeviceListing: Encodable, Sendable {
   public var queues: Int?
   /// Requests that a queue may have in flight.
   public var depth: Int?
-  /// `zero-copy` or `copy`: how uncompressed data gets into requests.
+  /// `zero-copy`, `user-copy` or `copy`: how data gets into requests.
   public var data: String?
   /// The server's process.
   public var pid: Int32?
@@ -81,7 +81,7 @@ public struct DeviceListing: Encodable, Sendable {
     let counters = (try? CounterPage.read(directory.countersPath(id)))?.total
     var listing = DeviceListing(
       id: id, device: state.device, state: .live, size: state.size, image: state.config, layers: state.layers,
-      queues: state.queues, depth: state.depth, data: state.isZeroCopy ? "zero-copy" : "copy",
+      queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
       pid: state.server.pid,
       requests: counters?.requests, bytes: counters?.bytes, errors: counters?.errors, created: state.created)
     (listing.state, listing.problem) = condition(

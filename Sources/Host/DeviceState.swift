@@ -1,3 +1,4 @@
+import Device
 import FoundationEssentials
 import Posix
 
@@ -32,8 +33,8 @@ public struct DeviceState: Codable, Equatable, Sendable {
   public var queues: Int
   /// Requests that a queue may have in flight.
   public var depth: Int
-  /// Whether uncompressed layers are read straight into requests.
-  public var isZeroCopy: Bool
+  /// How data gets into requests.
+  public var dataPath: DataPath
   /// When it was made, in seconds since 1970.
   public var created: Int64
 
@@ -41,7 +42,7 @@ public struct DeviceState: Codable, Equatable, Sendable {
   public init(
     id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], size: UInt64,
     queues: Int,
-    depth: Int, isZeroCopy: Bool, created: Int64
+    depth: Int, dataPath: DataPath, created: Int64
   ) {
     self.id = id
     self.phase = phase
@@ -51,7 +52,7 @@ public struct DeviceState: Codable, Equatable, Sendable {
     self.size = size
     self.queues = queues
     self.depth = depth
-    self.isZeroCopy = isZeroCopy
+    self.dataPath = dataPath
     self.created = created
   }
 

@@ -52,7 +52,7 @@ struct Server {
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
     do throws(HostError) {
       try waitUntilUsable(device)
-      try directory.write(state(image, device.id, device.queueCount, .serving, isZeroCopy: device.isZeroCopy))
+      try directory.write(state(image, device.id, device.queueCount, .serving, dataPath: device.dataPath))
       watch?.report(log)
       try report(.ready(device.id))
     } catch {
@@ -90,7 +90,7 @@ struct Server {
       return try Device.start(image: image, options: options.device) { id, queues throws(Errno) in
         claimed = id
         do throws(HostError) {
-          try claim(state(image, id, queues, .starting, isZeroCopy: false))
+          try claim(state(image, id, queues, .starting, dataPath: .copy))
         } catch {
           failure = error
           throw .canceled
@@ -110,12 +110,12 @@ struct Server {
   }
 
   private func state(
-    _ image: Image, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, isZeroCopy: Bool
+    _ image: Image, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, dataPath: DataPath
   ) -> DeviceState {
     DeviceState(
       id: id, phase: phase, server: identity, config: options.config.path ?? "",
       layers: image.layers.map(\.blob.path),
-      size: image.virtualSize, queues: queues, depth: options.device.depth, isZeroCopy: isZeroCopy,
+      size: image.virtualSize, queues: queues, depth: options.device.depth, dataPath: dataPath,
       created: Int64(time(nil)))
   }
 

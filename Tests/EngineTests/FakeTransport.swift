@@ -35,7 +35,7 @@ final class FakeTransport: QueueTransport {
   }
 
   let memory: RequestMemory
-  let isZeroCopy: Bool
+  let dataPath: DataPath
   let files: [[UInt8]]
   /// Of the layers that have one, by layer.
   let remotes: [TestRemote?]
@@ -58,11 +58,11 @@ final class FakeTransport: QueueTransport {
   private var timerIsSet = false
 
   init(
-    memory: RequestMemory, isZeroCopy: Bool, files: [[UInt8]], remotes: [TestRemote?], requests: [Request],
+    memory: RequestMemory, dataPath: DataPath, files: [[UInt8]], remotes: [TestRemote?], requests: [Request],
     faults: Faults, random: SeededRandom
   ) {
     self.memory = memory
-    self.isZeroCopy = isZeroCopy
+    self.dataPath = dataPath
     self.files = files
     self.remotes = remotes
     self.faults = faults
@@ -85,7 +85,7 @@ final class FakeTransport: QueueTransport {
     let count = max(0, Int(result))
     tickets[number].result = result
     tickets[number].data =
-      isZeroCopy
+      dataPath.copiesOut
       ? Array((pages.removeValue(forKey: tag) ?? []).prefix(count))
       : Array(UnsafeRawBufferPointer(start: memory.buffer(tag), count: count))
     arm(tag)
@@ -112,7 +112,7 @@ final class FakeTransport: QueueTransport {
   func read(
     _ file: LayerFile, offset: UInt64, intoRequest tag: Int, position: UInt32, count: UInt32, operation: UInt32
   ) {
-    if !isZeroCopy { complaints.append("a zero-copy read in a copying device") }
+    if dataPath != .zeroCopy { complaints.append("a zero-copy read in a copying device") }
     later { [self] in
       let (result, bytes) = perform(file, offset, Int(count), tag)
       put(bytes, tag, Int(position))
@@ -147,8 +147,25 @@ final class FakeTransport: QueueTransport {
     return result
   }
 
+  func copyCached(
+    _ file: LayerFile, offset: UInt64, count: Int, toRequest tag: Int, position: Int
+  ) -> Int? {
+    if dataPath != .userCopy { complaints.append("a copy from the page cache in another kind of device") }
+    if random.chance(3) { return nil }
+    var done = 0
+    while done < count {
+      let (result, bytes) = perform(file, offset + UInt64(done), count - done, tag)
+      // The transport repeats what was interrupted, and goes on after a part.
+      if result == -Int(EINTR) || result == -Int(EAGAIN) { continue }
+      if result <= 0 { return result < 0 ? result : done }
+      put(bytes, tag, position + done)
+      done += result
+    }
+    return done
+  }
+
   func copyNow(_ source: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int {
-    if !isZeroCopy { complaints.append("a user copy in a copying device") }
+    if dataPath == .copy { complaints.append("a user copy in a copying device") }
     if strike(faults.copyError) {
       markFault(tag)
       return -Int(EFAULT)

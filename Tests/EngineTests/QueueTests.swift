@@ -24,24 +24,24 @@ struct QueueTests {
   }
 
   private func run(
-    _ seed: UInt64, requests count: Int = 60, isZeroCopy: Bool? = nil, faults: FakeTransport.Faults = .init(),
+    _ seed: UInt64, requests count: Int = 60, faults: FakeTransport.Faults = .init(),
     extra: [Request] = [], areRemote: Bool = false
   ) throws -> Outcome {
     var random = SeededRandom(seed)
     let stack = try TestStack(&random, layers: Int.random(in: 1...5, using: &random), sectors: 4096, areRemote: areRemote)
     let depth = [1, 2, 7, 32].randomElement(using: &random)!
     let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
-    let isZeroCopy = isZeroCopy ?? random.chance(2)
+    let dataPath: DataPath = [.copy, .userCopy, .zeroCopy].randomElement(using: &random)!
     var requests = (0..<count).map { _ in Self.request(&random, stack.sectors) } + extra
     requests.shuffle(using: &random)
     let transport = FakeTransport(
-      memory: pages.view, isZeroCopy: isZeroCopy, files: stack.files, remotes: stack.remotes, requests: requests,
+      memory: pages.view, dataPath: dataPath, files: stack.files, remotes: stack.remotes, requests: requests,
       faults: faults, random: random)
     let counters = UnsafeMutablePointer<QueueCounters>.allocate(capacity: 1)
     counters.initialize(to: QueueCounters())
     defer { counters.deallocate() }
     let source = QueueSource(
-      map: stack.map.view, layers: stack.sources.base, deviceSectors: UInt64(stack.sectors), isZeroCopy: isZeroCopy)
+      map: stack.map.view, layers: stack.sources.base, deviceSectors: UInt64(stack.sectors), dataPath: dataPath)
     var queue = Queue(
       transport: transport, source: source, depth: depth, pages: pages, blockCache: try BlockCache(),
       decoder: try BlockDecoder(), counters: counters)

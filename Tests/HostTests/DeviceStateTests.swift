@@ -1,3 +1,4 @@
+import Device
 import Testing
 
 @testable import Host
@@ -6,7 +7,7 @@ import Testing
 struct DeviceStateTests {
   private let state = DeviceState(
     id: 7, phase: .serving, server: ProcessIdentity(pid: 4711, startTime: 123_456), config: "/i/image.json",
-    layers: ["/i/a.lsmt", "/i/b.zf"], size: 1 << 30, queues: 2, depth: 128, isZeroCopy: true,
+    layers: ["/i/a.lsmt", "/i/b.zf"], size: 1 << 30, queues: 2, depth: 128, dataPath: .zeroCopy,
     created: 1_795_476_537)
 
   private func parse(_ text: String, id: UInt32 = 7) throws(HostError) -> DeviceState {
@@ -17,7 +18,7 @@ struct DeviceStateTests {
   func golden() throws {
     #expect(
       String(decoding: try state.encoded(), as: UTF8.self)
-        == #"{"config":"/i/image.json","created":1795476537,"depth":128,"id":7,"isZeroCopy":true,"#
+        == #"{"config":"/i/image.json","created":1795476537,"dataPath":"zero-copy","depth":128,"id":7,"#
         + #""layers":["/i/a.lsmt","/i/b.zf"],"phase":"serving","queues":2,"#
         + #""server":{"pid":4711,"startTime":123456},"size":1073741824,"version":1}"# + "\n")
   }

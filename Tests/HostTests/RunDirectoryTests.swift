@@ -1,3 +1,4 @@
+import Device
 import Glibc
 import Posix
 import Testing
@@ -10,7 +11,7 @@ struct RunDirectoryTests {
     DeviceState(
       id: id, phase: .serving, server: ProcessIdentity(pid: 99, startTime: startTime), config: "/c",
       layers: [], size: 512,
-      queues: 1, depth: 1, isZeroCopy: false, created: 0)
+      queues: 1, depth: 1, dataPath: .copy, created: 0)
   }
 
   private func withDirectory(_ body: (RunDirectory) throws -> Void) throws {
