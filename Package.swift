@@ -75,7 +75,7 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
-      name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs", "CLinux"], path: "Sources/Bench",
+      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "ZFile", "CCodecs", "CLinux"], path: "Sources/Bench",
       swiftSettings: settings),
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
