@@ -57,11 +57,6 @@ static inline int clinux_fork(void) { return fork(); }
 static inline int clinux_set_affinity(const void *mask, size_t bytes) {
   return (int)syscall(SYS_sched_setaffinity, 0, bytes, mask) < 0 ? -1 : 0;
 }
-/// The CPU that the calling thread is on.
-static inline int clinux_current_cpu(void) {
-  unsigned cpu = 0;
-  return syscall(SYS_getcpu, &cpu, 0L, 0L) < 0 ? 0 : (int)cpu;
-}
 /// A counter that poll(2) can wait for.
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 /// Names the calling thread: the first 15 bytes count.

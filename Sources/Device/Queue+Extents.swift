@@ -56,7 +56,7 @@ extension Queue where Transport: ~Copyable {
       if source.dataPath.copiesOut, !state.pointee.hasFailed { copyOut(tag, operation) }
       return true
     }
-    if source.dataPath.isUserCopy, copyCached(tag, operation, layer) { return true }
+    if source.dataPath.isUserCopy, layer.pointee.view == nil, copyCached(tag, operation, layer) { return true }
     guard let index = takeOperation(tag) else {
       putBack(state, mapping)
       return false
@@ -133,11 +133,39 @@ extension Queue where Transport: ~Copyable {
       }
       return true
     }
+    if decodeCached(tag, &operation, layer) { return true }
     guard let index = takeOperation(tag) else { return false }
     state.pointee.scratchUsed &+= operation.count
     operations[index] = operation
     submit(index, tag)
     return true
+  }
+
+  /// Reads what the page cache has of compressed blocks, without a way through the ring: they are decoded by this thread
+  /// in any case. True when that was all, and the blocks are decoded.
+  @inline(__always)
+  private mutating func decodeCached(
+    _ tag: Int, _ operation: inout Operation, _ layer: UnsafePointer<LayerSource>
+  ) -> Bool {
+    if let view = layer.pointee.view {
+      guard let lease = view.lease(operation.fileOffset, UInt64(operation.count)), lease.place == .cache,
+        readCached(tag, operation, layer) == Int(operation.count),
+        view.holds(lease, operation.fileOffset, UInt64(operation.count))
+      else { return false }
+      // What is damaged goes the long way, on which it is repaired.
+      return decode(tag, operation)
+    }
+    operation.done = UInt32(truncatingIfNeeded: readCached(tag, operation, layer))
+    if operation.done < operation.count { return false }
+    if !decode(tag, operation) { fail(tag, .decode, layer: operation.layer, offset: operation.fileOffset, code: 0) }
+    return true
+  }
+
+  @inline(__always)
+  private mutating func readCached(_ tag: Int, _ operation: Operation, _ layer: UnsafePointer<LayerSource>) -> Int {
+    transport.readCached(
+      layer.pointee.file, offset: operation.fileOffset, into: memory.scratch(tag) + Int(operation.scratch),
+      count: Int(operation.count))
   }
 
   /// Serves a piece of a block that was decoded lately.

@@ -36,6 +36,12 @@ protocol QueueTransport: ~Copyable {
     _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
   ) -> Int
 
+  /// Reads what the page cache has of a layer's file now: bytes from `offset` on, 0 if a read would wait or is best
+  /// left to `read`, which also says what is wrong.
+  mutating func readCached(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
+  ) -> Int
+
   /// Copies bytes of a layer's file from the page cache into the request's pages now: how many, less than `count` if
   /// the file ends before them, or a negative error number. Nil if the cache does not have all of them, so that a
   /// read would wait. Only in a user-copy device.

@@ -118,6 +118,12 @@ struct RingTransport: QueueTransport, ~Copyable {
     }
   }
 
+  mutating func readCached(
+    _ file: LayerFile, offset: UInt64, into memory: UnsafeMutableRawPointer, count: Int
+  ) -> Int {
+    max(0, clinux_pread_nowait(file.descriptor, memory, count, Int64(truncatingIfNeeded: offset)))
+  }
+
   mutating func copyCached(
     _ file: LayerFile, offset: UInt64, count: Int, toRequest tag: Int, position: Int
   ) -> Int? {

@@ -49,8 +49,9 @@ public final class Image: Sendable {
     }
     var layers: RemoteLayers?
     if let remote, try config.needsRegistry() { layers = try RemoteLayers(remote) }
-    return try Image(
-      config: config, opened: try openLayers(config, layers), virtualSize: virtualSize, remote: layers)
+    let opened = try openLayers(config, layers)
+    layers?.settle()
+    return try Image(config: config, opened: opened, virtualSize: virtualSize, remote: layers)
   }
 }
 

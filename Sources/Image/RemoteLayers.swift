@@ -12,6 +12,7 @@ public final class RemoteLayers: Sendable {
   /// Why there is no cache although one was asked for; nil otherwise.
   public let cacheProblem: BlobError?
   private let loop: NetworkLoop
+  private let client: RegistryClient
   private let trouble = Mutex<Trouble?>(nil)
   private let listener = Mutex<(@Sendable (Trouble) -> Void)?>(nil)
 
@@ -33,8 +34,15 @@ public final class RemoteLayers: Sendable {
     do throws(RegistryError) { loop = try NetworkLoop(name: "registry") } catch { throw .blob(.registry(error)) }
     let client = RegistryClient(loop: loop, settings: settings.registry)
     do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch { throw .blob(error) }
-    loop.perform { [weak self] in client.onTrouble = { self?.note($0) } }
+    self.client = client
+    loop.perform { [weak self] in
+      client.onTrouble = { self?.note($0) }
+      client.isHasty = true
+    }
   }
+
+  /// The layers are open. Until now what was wrong was to be said at once; from here on a disk depends on patience.
+  func settle() { loop.perform { [client] in client.isHasty = false } }
 
   deinit {
     store.stop()

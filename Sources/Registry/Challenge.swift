@@ -47,6 +47,8 @@ private struct ChallengeScanner {
 
   /// nil at the end and at the first mistake.
   mutating func item() -> Item? {
+    skip(while: Self.isSpace)
+    if index < bytes.count, bytes[index] == UInt8(ascii: ",") { isAfterScheme = false }
     skip { $0 == UInt8(ascii: ",") || Self.isSpace($0) }
     let start = index
     let name = take(while: Self.isToken)

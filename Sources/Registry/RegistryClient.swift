@@ -16,6 +16,10 @@ public final class RegistryClient: @unchecked Sendable {
   /// Told of every attempt that failed and of every host that answers again. May call the client.
   public var onTrouble: ((Trouble) -> Void)?
 
+  /// Whether a fetch fails after three attempts in a row without a byte, whatever its deadline, and at once where a
+  /// host's name or certificate is wrong: for when somebody waits for the news.
+  public var isHasty = false
+
   /// From any thread. Whether files and addresses of `settings` can be used is a matter of ``RegistrySettings/check()``.
   public init(loop: NetworkLoop, settings: RegistrySettings) {
     self.loop = loop

@@ -24,12 +24,12 @@ final class Tokens {
     var isRunning = false
     var waiters: [(Result<Token, RegistryError>) -> Void] = []
 
-    /// Renewed when a quarter of its time is left; not used for the last fifth, or the last 5 s.
+    /// Renewed when a quarter of its time is left; not used for the last tenth, or the last 5 s.
     func keep(_ token: Token, from start: UInt64, seconds: UInt64) -> Token {
       let life = min(seconds, 86_400) * 1_000_000_000
       self.token = token
       refreshes = start + life / 4 * 3
-      expires = start + life - min(life / 5, 5_000_000_000)
+      expires = start + life - min(life / 10, 5_000_000_000)
       return token
     }
   }
@@ -91,9 +91,11 @@ final class Tokens {
         let start = monotonicNanoseconds()
         let source = credentials?.source ?? settings.noCredentials
         request.run(credentials, sizeLimit: Self.sizeLimit) { result in
-          self.finish(entry, result.map { answer in
-            entry.keep(Token(value: answer.value, source: source), from: start, seconds: answer.seconds)
-          })
+          self.finish(
+            entry,
+            result.map { answer in
+              entry.keep(Token(value: answer.value, source: source), from: start, seconds: answer.seconds)
+            })
         }
       }
     }

@@ -88,7 +88,8 @@ public let featureTable: [FeatureRow] = [
     gives: "required: the commands that Warmblk sends", without: "no device can be made"),
   FeatureRow(
     feature: .userCopy, name: "USER_COPY", since: "6.5",
-    gives: "decoded blocks and zeroes beside zero-copy reads in one device",
+    gives: "user-copy: what the page cache has of uncompressed layers is copied once; decoded blocks and zeroes "
+      + "beside zero-copy reads in one device",
     without: "every read is copied once more by the driver"),
   FeatureRow(feature: .zoned, name: "ZONED", since: "6.6", gives: "not used", without: ""),
   FeatureRow(
@@ -97,7 +98,7 @@ public let featureTable: [FeatureRow] = [
   FeatureRow(
     feature: .autoBufferRegistration, name: "AUTO_BUF_REG", since: "6.16",
     gives: "zero-copy: uncompressed layers are read straight into the request's pages",
-    without: "uncompressed layers are read into a buffer, which the driver copies"),
+    without: "uncompressed layers are copied once by the kernel, twice where the page cache does not have them"),
   FeatureRow(feature: .quiesce, name: "QUIESCE", since: "6.16", gives: "not used yet", without: ""),
   FeatureRow(
     feature: .perIODaemon, name: "PER_IO_DAEMON", since: "6.16", gives: "always on; one thread serves a queue",

@@ -4,12 +4,15 @@ import Testing
 
 extension OnDevice {
   struct FailingLayerTests {
-    /// Reads a disk in pieces, each of which must be right or fail: the offsets of both.
-    private func sort(_ disk: Disk, _ content: RawContent) throws -> (right: [Int], failed: [Int]) {
-      try disk.reading(direct: true) { reader in
+    /// Reads a disk, or a range of it, in pieces, each of which must be right or fail: the offsets of both.
+    private func sort(
+      _ disk: Disk, _ content: RawContent, in range: Range<Int>? = nil, step: Int = RawContent.step
+    ) throws -> (right: [Int], failed: [Int]) {
+      let range = range ?? 0..<content.count
+      return try disk.reading(direct: true) { reader in
         var pieces: (right: [Int], failed: [Int]) = ([], [])
-        for offset in stride(from: 0, to: content.count, by: RawContent.step) {
-          let count = min(RawContent.step, content.count - offset)
+        for offset in stride(from: range.lowerBound, to: range.upperBound, by: step) {
+          let count = min(step, range.upperBound - offset)
           do {
             let isEqual = try reader.matches(content, count, at: UInt64(offset))
             #expect(isEqual, "wrong bytes at \(offset)")
@@ -46,12 +49,16 @@ extension OnDevice {
       let disk = try Warmblk.add(config)
       let other = try Warmblk.add(try Sample.image(codec))
       let size = try Descriptor.open(layer).status().st_size
-      try Descriptor.open(layer, O_WRONLY).truncate(to: UInt64(size / 2))
+      // Within a page, of which memory keeps the rest as zeroes.
+      try Descriptor.open(layer, O_WRONLY).truncate(to: UInt64(size / 2) / 4096 * 4096 + 512)
       let pieces = try sort(disk, content)
       let middle = content.count / 2
       #expect(
         pieces.right.allSatisfy { $0 < middle + (1 << 20) || $0 > content.count - (1 << 20) }, "\(pieces)")
       #expect(pieces.failed.allSatisfy { $0 > middle - (1 << 20) } && !pieces.failed.isEmpty, "\(pieces)")
+      let end = pieces.failed[0]..<min(pieces.failed[0] + RawContent.step, content.count)
+      let sectors = try sort(disk, content, in: end, step: 512)
+      #expect(!sectors.failed.isEmpty, "the sectors of \(end)")
       let failure = try disk.reading(direct: false) { $0.failure(4096, at: UInt64(pieces.failed[1])) }
       #expect(failure == .ioError, "through the page cache")
       try checkReport(disk, names: layer)

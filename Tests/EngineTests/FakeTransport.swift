@@ -147,6 +147,17 @@ final class FakeTransport: QueueTransport {
     return result
   }
 
+  func readCached(
+    _ file: LayerFile, offset: UInt64, into target: UnsafeMutableRawPointer, count: Int
+  ) -> Int {
+    if random.chance(3) { return 0 }
+    let content = files[Int(file.slot) - 1]
+    let there = content.dropLast(faults.truncation).dropFirst(Int(offset)).prefix(count)
+    let bytes = Array(random.chance(3) ? there.prefix(there.count / 2) : there)
+    bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+    return bytes.count
+  }
+
   func copyCached(
     _ file: LayerFile, offset: UInt64, count: Int, toRequest tag: Int, position: Int
   ) -> Int? {

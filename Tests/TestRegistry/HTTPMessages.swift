@@ -14,6 +14,8 @@ public struct TestRequest: Sendable {
   public var connection: Int
   /// Counts the requests of its connection from 1.
   public var numberOnConnection: Int
+  /// Nanoseconds of the monotonic clock when it was read.
+  public var time: UInt64
 
   /// The target without its query.
   public var path: String { String(target.prefix { $0 != "?" }) }
