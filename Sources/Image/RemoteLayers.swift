@@ -33,7 +33,9 @@ public final class RemoteLayers: Sendable {
     cacheProblem = problem
     do throws(RegistryError) { loop = try NetworkLoop(name: "registry") } catch { throw .blob(.registry(error)) }
     client = RegistryClient(loop: loop, settings: settings.registry)
-    do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch { throw .blob(error) }
+    do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch {
+      throw .blob(error)
+    }
     loop.perform { [weak self, client] in
       client.onTrouble = { self?.note($0) }
       client.isHasty = true

@@ -4,7 +4,8 @@ import Testing
 
 extension OnDevice {
   struct RemoteAccessTests {
-    @Test("a registry behind TLS with a private CA and a password: with both an image is served, without either refused")
+    @Test(
+      "a registry behind TLS with a private CA and a password: with both an image is served, without either refused")
     func privateRegistry() throws {
       _ = try RemoteSample.registry()
       let sample = try RemoteSample.stack()
@@ -37,7 +38,8 @@ extension OnDevice {
         (try service("nobody-service.json", ca: door.authority, docker: scratch("nobody.json")), ["401"]),
       ]
       for (service, words) in cases {
-        let outcome = try Warmblk.run("add", "--config", config, "--service-config", service, "--cache", scratch("other"))
+        let outcome = try Warmblk.run(
+          "add", "--config", config, "--service-config", service, "--cache", scratch("other"))
         #expect(outcome.status == 1 && outcome.seconds < 5, "\(outcome)")
         for word in words + [layers[0].digest, "https://127.0.0.1:5443/"] {
           #expect(outcome.errors.contains(word), "\(word): \(outcome)")

@@ -4,7 +4,8 @@ import Testing
 
 extension OnDevice {
   struct RemoteBadInputTests {
-    @Test("add refuses a layer that a registry does not have as the image says, at once, and names layer, URL and cause")
+    @Test(
+      "add refuses a layer that a registry does not have as the image says, at once, and names layer, URL and cause")
     func refused() throws {
       let registry = try RemoteSample.registry()
       let sample = try RemoteSample.stack()
@@ -25,7 +26,8 @@ extension OnDevice {
           [last.digest, "\(last.size)"]
         ),
         (
-          "smaller", try with(RemoteLayer(digest: last.digest, size: last.size - 70_000)).config(scratch, "smaller.json"),
+          "smaller",
+          try with(RemoteLayer(digest: last.digest, size: last.size - 70_000)).config(scratch, "smaller.json"),
           [last.digest, "\(last.size)"]
         ),
         ("no layer", try with(text).config(scratch, "text.json"), [text.digest]),

@@ -39,7 +39,8 @@ extension OnDevice {
       try compare()
     }
 
-    @Test("a disk of four layers in a registry, raw, LZ4 and zstd, is the disk that was imported, with sizes and without")
+    @Test(
+      "a disk of four layers in a registry, raw, LZ4 and zstd, is the disk that was imported, with sizes and without")
     func wholeDisk() throws {
       let registry = try RemoteSample.registry()
       let sample = try RemoteSample.stack()

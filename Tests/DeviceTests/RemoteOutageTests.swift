@@ -73,7 +73,8 @@ extension OnDevice {
       let disk = try Warmblk.add(try sample.config(scratch), "--cache", scratch("cache"), "--on-timeout", "wait")
       registry.pause()
       let reader = try Program(["dd", "if=\(disk.path)", "of=/dev/null", "bs=1M", "iflag=direct", "skip=3", "count=1"])
-      try #require(Deadline(milliseconds: 5000).wait(interval: 10) { !disk.attribute("inflight").hasPrefix("       0") })
+      try #require(
+        Deadline(milliseconds: 5000).wait(interval: 10) { !disk.attribute("inflight").hasPrefix("       0") })
       usleep(300_000)
       #expect(reader.isRunning)
       let outcome = try Warmblk.run("del", "-n", "\(disk.id)", "--force")

@@ -2,8 +2,8 @@
 # A registry for measurements, in the guest: nginx, which serves the blobs as files. What a registry adds to that, its
 # own work, is not of this machine in real life. Needs bench-guest.sh.
 
-# start_registry BLOBS: serves them as http://127.0.0.1:5000/v2/bench/blobs/DIGEST, with a line for each request in
-# /run/requests: status, bytes of the body, range.
+# start_registry BLOBS CONFIG: serves them as http://127.0.0.1:5000/v2/bench/blobs/DIGEST, with a line for each request in
+# /run/requests: status, bytes of the body, range. Those of the image CONFIG are in memory from the start.
 start_registry() {
   mkdir -p /run/nginx
   cat >/run/nginx/nginx.conf <<CONFIG
@@ -21,8 +21,8 @@ http {
   }
 }
 CONFIG
-  # Without the host, whose time is not the guest's.
-  cat "$1"/* >/dev/null
+  # The host's time is not the guest's.
+  jq -r '.lowers[].digest' "$2" | sed "s#^#$1/#" | xargs cat >/dev/null
   nginx -c /run/nginx/nginx.conf -p /run/nginx
 }
 

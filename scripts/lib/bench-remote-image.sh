@@ -1,19 +1,21 @@
 # shellcheck shell=bash
-# Makes what scripts/bench reads from a registry: the four LZ4 layers of bench-image.sh as blobs, reads as of a start,
-# and one large blob. Needs say.sh and bench-image.sh; warmblk is the program, bench the directory that all of it is in.
+# Makes what scripts/bench reads from a registry: the layers of bench-image.sh as blobs, reads as of a start, and one large
+# blob. Needs say.sh and bench-image.sh; warmblk is the program, bench the directory that all of it is in.
 # shellcheck disable=SC2154 # warmblk and bench are set by the script
 
-# make_bench_blobs: leaves bench/remote with blobs/sha256:HEX, image.json, large.json, reads and needs.
+# make_bench_blobs: leaves bench/remote with blobs/sha256:HEX, none.json, lz4.json, large.json, and reads.
 make_bench_blobs() {
-  local remote=$bench/remote stamp number parts
+  local remote=$bench/remote stamp codec number lowers
   stamp=$(cat "${BASH_SOURCE[0]}" "$bench/stamp" | sha256sum)
   [[ $(cat "$remote/stamp" 2>/dev/null) != "$stamp" ]] || return 0
   note "making blobs and reads"
   rm -rf "$remote"
   mkdir -p "$remote/blobs"
-  parts=()
-  for number in 1 2 3 4; do parts+=("$(add_blob "$bench/lz4/$number/overlaybd.commit")"); done
-  remote_config "${parts[@]}" >"$remote/image.json"
+  for codec in none lz4; do
+    lowers=()
+    for number in 1 2 3 4; do lowers+=("$(add_blob "$bench/$codec/$number/overlaybd.commit")"); done
+    remote_config "${lowers[@]}" >"$remote/$codec.json"
+  done
 
   "$warmblk" export "$bench/lz4/4/image.json" "$remote/raw" >/dev/null
   make_reads "$remote/raw" >"$remote/reads"

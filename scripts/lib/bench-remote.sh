@@ -12,8 +12,8 @@ remote=$2 local=$3 mtu=$4 needed=$5
 layers_on_ram_disk "$local"
 cp "$1" /run/program
 warmblk=/run/program
-cp "$remote/image.json" "$remote/reads" /run/
-start_registry "$remote/blobs"
+cp "$remote/lz4.json" "$remote/reads" /run/
+start_registry "$remote/blobs" /run/lz4.json
 
 # replay DEVICE READERS: milliseconds that so many readers need for all reads, each for its share.
 replay() {
@@ -56,9 +56,9 @@ start() {
 }
 
 link_like 10.5ms 200mbit "$mtu"
-start "cold" 1 --config /run/image.json --cache /run/layers/cache1
-start "warm" 1 --config /run/image.json --cache /run/layers/cache1
-start "cold" 4 --config /run/image.json --cache /run/layers/cache4
-start "warm" 4 --config /run/image.json --cache /run/layers/cache4
+start "cold" 1 --config /run/lz4.json --cache /run/layers/cache1
+start "warm" 1 --config /run/lz4.json --cache /run/layers/cache1
+start "cold" 4 --config /run/lz4.json --cache /run/layers/cache4
+start "warm" 4 --config /run/lz4.json --cache /run/layers/cache4
 start "local files" 1 --config "$config"
 start "local files" 4 --config "$config"

@@ -50,7 +50,9 @@ final class Registry {
     let program = try Program(["docker-registry", "serve", folder("config.yml")])
     self.program = program
     let isUp = Deadline(milliseconds: 30_000).wait(interval: 20) { Loopback.answers(port) || !program.isRunning }
-    try #require(isUp && program.isRunning, "docker-registry does not listen: \((try? program.wait(seconds: 0)).map { "\($0)" } ?? "")")
+    try #require(
+      isUp && program.isRunning,
+      "docker-registry does not listen: \((try? program.wait(seconds: 0)).map { "\($0)" } ?? "")")
   }
 
   /// Kills it, as a machine that loses its power would: connections end, and nobody listens any more.
@@ -96,7 +98,8 @@ final class Registry {
   func requests() throws -> [Request] {
     let text = past + (try program?.printed() ?? "")
     // The last line may be half written.
-    return text.prefix(through: text.lastIndex(of: "\n") ?? text.startIndex).split(separator: "\n").compactMap(Self.request)
+    return text.prefix(through: text.lastIndex(of: "\n") ?? text.startIndex).split(separator: "\n").compactMap(
+      Self.request)
   }
 
   /// Requests for blobs while `body` ran. The registry writes its line after the last byte, so it is given a moment.
