@@ -26,6 +26,12 @@ public enum BlobError: Error, Equatable, Sendable {
   case notDigest(String)
   /// More bytes than any blob has.
   case tooLarge(blob: String, size: UInt64)
+  /// A file has another digest than was said.
+  case wrongDigest(path: String, expected: String, found: String)
+  /// A file was changed while it was read.
+  case changed(path: String)
+  /// A file is larger than the cache may be.
+  case noRoom(path: String, size: UInt64, limit: UInt64)
   /// The registry does not say how large the blob is.
   case sizeUnknown(blob: String)
   /// The registry could not give it.
@@ -64,6 +70,12 @@ extension BlobError: CustomStringConvertible {
       "\(text) is no digest: that is sha256: and 64 lower-case hexadecimal digits"
     case .tooLarge(let blob, let size):
       "\(blob): \(size) bytes; a blob has at most \(ChunkMap.blobBytesMax)"
+    case .wrongDigest(let path, let expected, let found):
+      "\(path): its digest is \(found), not \(expected): nothing was imported"
+    case .changed(let path):
+      "\(path): changed while it was read; import it when nobody writes to it"
+    case .noRoom(let path, let size, let limit):
+      "\(path): \(size) bytes, and the cache may have \(limit): raise its limit in the service configuration"
     case .sizeUnknown(let blob):
       "\(blob): the registry does not say how large it is; give its size in the configuration"
     case .registry(let error):

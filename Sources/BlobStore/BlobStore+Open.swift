@@ -86,10 +86,10 @@ extension BlobStore {
     deinit { bytes.deallocate() }
 
     /// Ends the wait for it.
-    func stop(_ origin: any BlobOrigin, failing error: BlobError = .stopped) {
+    func stop(_ origin: any BlobOrigin) {
       if let handle { origin.cancel(handle) }
       handle = nil
-      answer.set(error)
+      answer.set(.stopped)
     }
 
     fileprivate func note(_ result: Result<FetchResult, RegistryError>, _ location: BlobLocation) {

@@ -121,8 +121,7 @@ extension BlobStore {
 
   /// Whether nobody has a chunk or brings it, as far as one can tell without reading.
   private func isAbsent(_ blob: RemoteBlob, _ chunk: Int) -> Bool {
-    blob.traffic.flights[chunk] == nil && blob.traffic.foreign[chunk] == nil
-      && !blob.memory.view.word(chunk).isPresent && !(blob.cached?.view.word(chunk).isPresent ?? false)
+    blob.traffic.flights[chunk] == nil && blob.traffic.foreign[chunk] == nil && !blob.hasChunk(chunk)
   }
 
   /// Drops a chunk of the cache that is not what was stored; with `evenIfWhole` also one that is. Whether the chunk is

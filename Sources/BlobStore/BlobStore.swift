@@ -90,13 +90,11 @@ public final class BlobStore: @unchecked Sendable {
     checker.stop()
   }
 
-  /// Ends all waits for the blob with this digest with an error of the registry, although another attempt could follow.
-  /// From any thread; returns before it is done.
-  public func giveUp(_ digest: String, _ error: RegistryError) {
-    loop.perform { [self] in
-      for tail in tails.values where tail.location.digest == digest { tail.stop(origin, failing: .registry(error)) }
-      for waiter in waiters where waiter.blob.location.digest == digest { waiter.finish(.registry(error)) }
-    }
+  /// Waits until whole blobs that are here have been checked, as far as that is asked for by now.
+  public func finishChecks(_ deadline: Deadline) {
+    let end = OneShot<Bool>()
+    checker.perform { end.set(true) }
+    _ = end.wait(deadline)
   }
 
   /// Keeps the time that readers note, until the store is gone.

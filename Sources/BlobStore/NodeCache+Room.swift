@@ -41,6 +41,22 @@ extension NodeCache {
       isInUse: isInUse)
   }
 
+  /// What is here of all blobs, the one that was read last first.
+  public func usages() throws(BlobError) -> [Usage] {
+    var usages: [Usage] = []
+    for hex in try blobs() {
+      if let usage = try usage(hex) { usages.append(usage) }
+    }
+    return usages.sorted { ($0.lastUse, $1.hex) > ($1.lastUse, $0.hex) }
+  }
+
+  /// Bytes that the disk has room for.
+  public func freeBytes() throws(BlobError) -> UInt64 {
+    var system = statvfs()
+    guard statvfs(path, &system) == 0 else { throw .cache(what: "cannot be looked at", path: path, .last) }
+    return UInt64(system.f_bavail) * UInt64(system.f_frsize)
+  }
+
   /// Bytes that all data takes on the disk.
   public func diskBytes() throws(BlobError) -> UInt64 {
     try blobs().reduce(0) { $0 + diskBytes($1) }

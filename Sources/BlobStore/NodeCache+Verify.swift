@@ -5,15 +5,24 @@ extension NodeCache {
   /// What was found when all chunks of a blob were read.
   public struct Verification: Sendable, Equatable, Codable {
     /// Chunks that were here and that are what was stored.
-    public var whole = 0
+    public var whole: Int
     /// Chunks that were not, and were dropped.
-    public var damaged = 0
+    public var damaged: Int
     /// Chunks that the blob has.
-    public var chunks = 0
+    public var chunks: Int
     /// The sha256 of the blob, 64 hexadecimal digits; nil when not all of it is here.
     public var sha256: String?
     /// Whether that is the blob's: then it is trusted. Otherwise all of it was dropped.
-    public var isTrusted = false
+    public var isTrusted: Bool
+
+    /// Nothing yet; what is given is counted so far.
+    public init(whole: Int = 0, damaged: Int = 0, chunks: Int = 0, sha256: String? = nil, isTrusted: Bool = false) {
+      self.whole = whole
+      self.damaged = damaged
+      self.chunks = chunks
+      self.sha256 = sha256
+      self.isTrusted = isTrusted
+    }
   }
 
   /// Reads what is here of the blob with sha256 `hex`, drops what is damaged, and of a complete blob finds out whether it

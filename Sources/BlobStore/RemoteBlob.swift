@@ -66,6 +66,11 @@ public final class RemoteBlob: @unchecked Sendable {
     UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(size, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
   }
 
+  /// Whether a chunk is here, whole or not.
+  func hasChunk(_ chunk: Int) -> Bool {
+    memory.view.word(chunk).isPresent || (cached?.view.word(chunk).isPresent ?? false)
+  }
+
   /// This process has checked that a chunk of the cache is what `word` says.
   func noteChecked(_ chunk: Int, _ word: ChunkWord) { checked[chunk].store(word.tag, ordering: .releasing) }
 

@@ -77,7 +77,8 @@ final class Transfer: @unchecked Sendable {
   private func nextStep() -> (RemoteBlob, Range<UInt64>)? {
     while blob < blobs.count, !store.isStopped {
       let current = blobs[blob]
-      while chunk < current.chunkCount, store.isHere(current, chunk) {
+      // Whether it is whole is found out when all is here: the loop has no time to read what is.
+      while chunk < current.chunkCount, current.hasChunk(chunk) {
         progress(UInt64(current.bytes(of: chunk..<chunk + 1).count))
         chunk += 1
       }
@@ -88,7 +89,7 @@ final class Transfer: @unchecked Sendable {
       }
       let first = chunk
       let limit = min(current.chunkCount, first + Int(plan.stepBytes >> ChunkMap.chunkShift))
-      while chunk < limit, !store.isHere(current, chunk) { chunk += 1 }
+      while chunk < limit, !current.hasChunk(chunk) { chunk += 1 }
       return (current, current.bytes(of: first..<chunk))
     }
     return nil

@@ -50,7 +50,7 @@ public final class Image: Sendable {
     var layers: RemoteLayers?
     if let remote, try config.needsRegistry() { layers = try RemoteLayers(remote) }
     let opened = try openLayers(config, layers)
-    layers?.noteOpened()
+    layers?.settle()
     return try Image(config: config, opened: opened, virtualSize: virtualSize, remote: layers)
   }
 }

@@ -24,4 +24,10 @@ public struct Progress: Equatable, Sendable {
   public let done: UInt64
   /// Bytes to do; nil when the source is a stream.
   public let total: UInt64?
+
+  /// Both.
+  public init(done: UInt64, total: UInt64?) {
+    self.done = done
+    self.total = total
+  }
 }

@@ -14,7 +14,6 @@ public final class RemoteLayers: Sendable {
   private let loop: NetworkLoop
   private let client: RegistryClient
   private let trouble = Mutex<Trouble?>(nil)
-  private let isOpening = Atomic<Bool>(true)
   private let listener = Mutex<(@Sendable (Trouble) -> Void)?>(nil)
 
   /// Starts the threads. Must be after the process's last fork.
@@ -37,8 +36,14 @@ public final class RemoteLayers: Sendable {
     do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch {
       throw .blob(error)
     }
-    loop.perform { [weak self, client] in client.onTrouble = { self?.note($0) } }
+    loop.perform { [weak self, client] in
+      client.onTrouble = { self?.note($0) }
+      client.isHasty = true
+    }
   }
+
+  /// The layers are open. Until now what was wrong was to be said at once; from here on a disk depends on patience.
+  func settle() { loop.perform { [client] in client.isHasty = false } }
 
   deinit {
     store.stop()
@@ -54,16 +59,7 @@ public final class RemoteLayers: Sendable {
   /// An answer for the blob with this digest that names another size is an error, before anything of it is used.
   func expect(_ size: UInt64, of digest: String) { loop.perform { [client] in client.setSize(size, ofDigest: digest) } }
 
-  /// The layers are open. Until now a host that nobody answers for failed what was asked of it at once: a wrong name is
-  /// more likely than a registry that is away. From now on it is given the time that reads have.
-  func noteOpened() { isOpening.store(false, ordering: .relaxed) }
-
   private func note(_ event: Trouble) {
-    if isOpening.load(ordering: .relaxed), case .attempt(_, let blob, let error, _, let pause) = event, pause != 0,
-      error.isOfNobody
-    {
-      store.giveUp(blob, error)
-    }
     trouble.withLock { last in
       if case .recovered = event { last = nil } else { last = event }
     }
@@ -78,16 +74,6 @@ extension Image {
     // /etc: names of hosts and the system's certificates.
     return ["/etc", settings.cacheFolder, settings.registry.caFile].compactMap { $0 }
       + settings.registry.credentials.compactMap(\.path) + config.lowers.compactMap(\.dir)
-  }
-}
-
-extension RegistryError {
-  /// Whether nobody is where the registry should be.
-  fileprivate var isOfNobody: Bool {
-    switch self {
-    case .name, .connection: true
-    default: false
-    }
   }
 }
 

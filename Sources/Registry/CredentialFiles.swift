@@ -25,7 +25,9 @@ enum CredentialList {
   /// `a/b` of `…/v2/a/b/blobs/<digest>`; empty for another URL.
   static func repository(of blobURL: WebAddress) -> String {
     let parts = blobURL.path.split(separator: "/")
-    guard let version = parts.firstIndex(of: "v2"), let end = parts.lastIndex(of: "blobs"), end > version else { return "" }
+    guard let version = parts.firstIndex(of: "v2"), let end = parts.lastIndex(of: "blobs"), end > version else {
+      return ""
+    }
     return parts[(version + 1)..<end].joined(separator: "/")
   }
 

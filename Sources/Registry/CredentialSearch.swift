@@ -47,7 +47,8 @@ final class CredentialSearch: @unchecked Sendable {
     }
     switch source {
     case .docker(let path): readFile(path, source, docker, then)
-    case .file(let path): readFile(path, source, { json, _ in .success(CredentialList.find(json, for: self.blobURL)) }, then)
+    case .file(let path):
+      readFile(path, source, { json, _ in .success(CredentialList.find(json, for: self.blobURL)) }, then)
     case .http(let url, let seconds, let caFile, let certificate):
       let tls = Exchange.TLS(caFile: caFile ?? settings.caFile, certificate: certificate)
       ask(url, seconds, tls, socket: nil, source, then)

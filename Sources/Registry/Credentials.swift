@@ -26,7 +26,8 @@ extension Credentials.Secret {
       let colon = pair.firstIndex(of: ":")
     else { return nil }
     // Docker's writers have padded passwords with zeroes.
-    let password = pair[pair.index(after: colon)...].split(separator: "\0", omittingEmptySubsequences: false).first ?? ""
+    let password =
+      pair[pair.index(after: colon)...].split(separator: "\0", omittingEmptySubsequences: false).first ?? ""
     self = .password(user: String(pair[..<colon]), String(password))
   }
 }
@@ -55,7 +56,8 @@ func decodeBase64(_ text: String) -> [UInt8]? {
   var bits = 0
   var count = 0
   for letter in letters.dropLast(padding) {
-    let plain = letter == UInt8(ascii: "-") ? UInt8(ascii: "+") : letter == UInt8(ascii: "_") ? UInt8(ascii: "/") : letter
+    let plain =
+      letter == UInt8(ascii: "-") ? UInt8(ascii: "+") : letter == UInt8(ascii: "_") ? UInt8(ascii: "/") : letter
     guard let value = base64Letters.firstIndex(of: plain) else { return nil }
     bits = (bits << 6 | value) & 0xfff
     count += 6

@@ -93,8 +93,6 @@ final class Exchange {
 
   /// Bytes of an unwanted body that are read so that the connection can be used again.
   private static let discardLimit: UInt64 = 64 << 10
-  /// Bytes that curl reads at once.
-  private static let bufferSize = 128 << 10
 
   init(
     _ request: Request, onHead: @escaping (ResponseHead) -> Verdict,
@@ -125,11 +123,10 @@ final class Exchange {
     options.set(CURLOPT_USERAGENT, request.userAgent)
     options.set(CURLOPT_RANGE, request.range)
     options.set(CURLOPT_COPYPOSTFIELDS, request.form)
-    options.set(CURLOPT_BUFFERSIZE, Self.bufferSize)
     options.set(CURLOPT_CONNECTTIMEOUT_MS, max(1, request.limits.connect))
     options.set(CURLOPT_UNIX_SOCKET_PATH, request.unixSocket)
     options.set(request.proxy)
-    options.set(request.tls)
+    options.set(request.tls, hasSystemBundle: curl.hasSystemBundle)
     for line in request.headers { lines = curl.listAppend(lines, line) }
     freeLines = curl.listFree
     options.set(CURLOPT_HTTPHEADER, UnsafeRawPointer(lines))

@@ -45,7 +45,8 @@ extension Fetch {
       attempt.isResolving = true
     }
     guard let hop = attempt.hop else {
-      return fail(.redirect(place(attempt.url.authority, attempt.url.url), problem: "with the peer's prefix it is no URL"))
+      return fail(
+        .redirect(place(attempt.url.authority, attempt.url.url), problem: "with the peer's prefix it is no URL"))
     }
     let host = client.host(hop.origin, name: hop.authority)
     for keeper in [proxyHost, host].compactMap(\.self) {
@@ -81,11 +82,12 @@ extension Fetch {
       return
     }
     let (host, end) = resting.min { $0.end < $1.end }!
-    if let deadline, deadline.nanoseconds < end {
+    let isTooLate = deadline.map { $0.nanoseconds < end } ?? false
+    if isTooLate || client.isHasty {
       let milliseconds = Int((end - min(end, monotonicNanoseconds())) / 1_000_000)
       let place = place(host.name, routes[routeIndex].base.url)
-      let error = RegistryError.resting(place, failures: host.failures, milliseconds: milliseconds)
-      return finish(.failure(.deadline(place, last: lastError ?? error)))
+      let error = lastError ?? .resting(place, failures: host.failures, milliseconds: milliseconds)
+      return finish(.failure(isTooLate ? .deadline(place, last: error) : error))
     }
     state = .parked(host)
     parkedAt = host

@@ -20,12 +20,21 @@ extension Fetch {
       attempts += 1
       return tryRoute()
     }
-    if error.isFinal || (deadline != nil && !error.isRetryable) {
+    if error.isFinal || (deadline != nil && !error.isRetryable) || isHopeless(error) {
       tell(error, retryMilliseconds: nil)
       return finish(.failure(error))
     }
     let delay = retryLater(error.isRetryable)
     tell(error, retryMilliseconds: delay)
+  }
+
+  /// Whether a hasty client gives up: what is wrong with a name or a certificate is wrong a second later too.
+  private func isHopeless(_ error: RegistryError) -> Bool {
+    if !client.isHasty { return false }
+    switch error {
+    case .name, .certificate: return true
+    default: return filled == filledBefore && fruitless >= 2
+    }
   }
 
   /// Begins another round after a delay, which is the result.

@@ -32,8 +32,10 @@ final class LoopCore: @unchecked Sendable {
 
   /// Nanoseconds between two looks at the limits of running exchanges.
   private static let watchInterval: UInt64 = 100_000_000
-  /// Handles of curl to keep for later exchanges: some 10 KB each.
-  private static let idleHandleLimit = 32
+  /// Handles of curl to keep for later exchanges: some 10 KB each, after HTTP/2 with their buffer.
+  private static let idleHandleLimit = 8
+  /// Bytes that curl reads at once.
+  private static let bufferSize = 128 << 10
   /// Turns of completions after the stop.
   private static let lastRounds = 1000
   /// Connections that are kept for later, to all hosts.
@@ -153,7 +155,7 @@ final class LoopCore: @unchecked Sendable {
 
   private func begin(_ exchange: Exchange) {
     guard !exchange.isAbandoned else { return }
-    guard let handle = idleHandles.popLast() ?? curl.easyInit() else {
+    guard let handle = takeHandle() else {
       return exchange.end(.failed(CURLE_OUT_OF_MEMORY, words: "no memory for a request"))
     }
     let code = exchange.prepare(handle, curl)
@@ -169,6 +171,19 @@ final class LoopCore: @unchecked Sendable {
     running[handle] = exchange
   }
 
+  /// A handle with a large buffer. libcurl 7.88 lets one that was used keep its buffer, often with HTTP/2, and then it
+  /// cannot be told a size again and would use a small part of it.
+  private func takeHandle() -> UnsafeMutableRawPointer? {
+    func isReady(_ handle: UnsafeMutableRawPointer) -> Bool {
+      ccurl_set_long(curl.setOption, handle, CURLOPT_BUFFERSIZE, Self.bufferSize) == CURLE_OK
+    }
+    if let handle = idleHandles.popLast() {
+      if isReady(handle) { return handle }
+      curl.easyCleanup(handle)
+    }
+    return curl.easyInit().flatMap { isReady($0) ? $0 : nil }
+  }
+
   private func readMessages() {
     var left: Int32 = 0
     while let message = curl.multiInfo(multi, &left) {
@@ -176,7 +191,7 @@ final class LoopCore: @unchecked Sendable {
       let result = ccurl_message_result(message)
       guard let exchange = running[handle] else { continue }
       exchange.collect(handle, curl)
-      remove(handle, recycles: result == CURLE_OK)
+      remove(handle)
       if !exchange.isAbandoned { exchange.finish(result, curl) }
     }
   }
@@ -208,13 +223,11 @@ final class LoopCore: @unchecked Sendable {
     }
   }
 
-  /// Only a handle whose exchange came to its end is used again: after a failure it may keep its buffer and then refuse
-  /// CURLOPT_BUFFERSIZE (libcurl 7.88).
-  private func remove(_ handle: UnsafeMutableRawPointer, recycles: Bool = false) {
+  private func remove(_ handle: UnsafeMutableRawPointer) {
     _ = curl.multiRemove(multi, handle)
     running[handle]?.handle = nil
     running[handle] = nil
-    if recycles { recycle(handle) } else { curl.easyCleanup(handle) }
+    recycle(handle)
   }
 
   private func recycle(_ handle: UnsafeMutableRawPointer) {

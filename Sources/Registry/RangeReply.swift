@@ -86,7 +86,9 @@ enum RangeReply: Equatable {
       if case .suffix(let count) = asked, let knownSize {
         return .askAgain(range: tail(count, knownSize), totalSize: knownSize)
       }
-      if case .bytes(let range) = asked, let knownSize, range.upperBound <= knownSize { return .wrong(.wrongRange(nil)) }
+      if case .bytes(let range) = asked, let knownSize, range.upperBound <= knownSize {
+        return .wrong(.wrongRange(nil))
+      }
       return .wrong(.outside(totalSize: knownSize))
     }
     if let knownSize, total != knownSize { return .wrong(.sizeChanged(expected: knownSize, got: total)) }

@@ -13,8 +13,15 @@ public final class RegistryClient: @unchecked Sendable {
   private var lastNumber: UInt64 = 0
   private var isStopped = false
 
+  /// Hosts that are remembered, as long as there are idle ones to forget.
+  private static let hostLimit = 1024
+
   /// Told of every attempt that failed and of every host that answers again. May call the client.
   public var onTrouble: ((Trouble) -> Void)?
+
+  /// Whether a fetch fails after three attempts in a row without a byte, whatever its deadline, and at once where a
+  /// host's name or certificate is wrong: for when somebody waits for the news.
+  public var isHasty = false
 
   /// From any thread. Whether files and addresses of `settings` can be used is a matter of ``RegistrySettings/check()``.
   public init(loop: NetworkLoop, settings: RegistrySettings) {
@@ -91,6 +98,8 @@ public final class RegistryClient: @unchecked Sendable {
   /// `key` tells hosts apart, `name` is what errors call it.
   func host(_ key: String, name: String) -> HostState {
     if let host = hosts[key] { return host }
+    // Registries may redirect to ever new hosts.
+    if hosts.count >= Self.hostLimit { hosts = hosts.filter { !$0.value.isIdle } }
     let host = HostState(name: name, core: loop.core, settings: settings)
     hosts[key] = host
     return host

@@ -66,7 +66,8 @@ struct TokenRequest {
   }
 
   private func base(_ url: String) -> Exchange.Request {
-    var request = Exchange.Request(url: url, tls: settings.tls(for: key.realm, isRegistry: true), limits: settings.limits)
+    var request = Exchange.Request(
+      url: url, tls: settings.tls(for: key.realm, isRegistry: true), limits: settings.limits)
     request.userAgent = settings.userAgent
     return request
   }

@@ -91,9 +91,11 @@ final class Tokens {
         let start = monotonicNanoseconds()
         let source = credentials?.source ?? settings.noCredentials
         request.run(credentials, sizeLimit: Self.sizeLimit) { result in
-          self.finish(entry, result.map { answer in
-            entry.keep(Token(value: answer.value, source: source), from: start, seconds: answer.seconds)
-          })
+          self.finish(
+            entry,
+            result.map { answer in
+              entry.keep(Token(value: answer.value, source: source), from: start, seconds: answer.seconds)
+            })
         }
       }
     }

@@ -22,7 +22,9 @@ struct WebAddress: Hashable, Sendable {
   }
 
   private init?(bytes: [UInt8]) {
-    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), bytes[colon...].starts(with: "://".utf8) else { return nil }
+    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), bytes[colon...].starts(with: "://".utf8) else {
+      return nil
+    }
     switch String(decoding: bytes[..<colon], as: UTF8.self).lowercased() {
     case "https": isSecure = true
     case "http": isSecure = false

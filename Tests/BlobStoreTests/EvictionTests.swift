@@ -60,7 +60,12 @@ import Testing
         continue
       }
       let file = lease.place == .cache ? remote.cacheDescriptor : remote.memoryDescriptor
-      let got = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress, count, start) }
+      // In small steps, so that there is time for things to happen.
+      let got = bytes.withUnsafeMutableBytes { buffer in
+        stride(from: 0, to: count, by: 4096).reduce(0) { sum, done in
+          sum + pread(file, buffer.baseAddress! + done, min(4096, count - done), start + done)
+        }
+      }
       guard remote.view.holds(lease, UInt64(start), UInt64(count)) else {
         lost += 1
         continue

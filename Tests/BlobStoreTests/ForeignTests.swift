@@ -99,7 +99,10 @@ import Testing
     let scratch = try Scratch()
     let slow = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(step: 1 << 16, pause: 500) }
     let reader = try Station(scratch("cache"), [blob])
-    let fetched = slow.want(try slow.open(blob), 0..<8 << 16, .prefetch)
+    let slowRemote = try slow.open(blob)
+    // Now it knows the blob's size, and shows what comes when it comes.
+    try slow.read(slowRemote, 0..<1, of: blob)
+    let fetched = slow.want(slowRemote, 2 << 16..<8 << 16, .prefetch)
     slow.loop.run {}
     let remote = try reader.open(blob)
     try reader.read(remote, 7 << 16..<8 << 16, of: blob)

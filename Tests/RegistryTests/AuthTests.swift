@@ -135,7 +135,9 @@ private let password = "dXNlcjpzZWNyZXQ="
     #expect(tokens.issued == 1 && outcome.milliseconds < 1500)
   }
 
-  @Test("a token server that fails or is no token server", arguments: ["", "{}", "[]", #"{"token":""}"#, #"{"token":"a b"}"#])
+  @Test(
+    "a token server that fails or is no token server",
+    arguments: ["", "{}", "[]", #"{"token":""}"#, #"{"token":"a b"}"#])
   func badTokens(body: String) throws {
     let server = try TestServer { _ in TestReply.json(body) }
     defer { server.stop(); served.registry.stop() }

@@ -11,7 +11,11 @@ import Testing
 
   init() throws {
     served = try Served()
-    harness = try Harness()
+    harness = try Harness(
+      .fast {
+        $0.limits.firstByte = 500
+        $0.limits.stallSeconds = 1
+      })
   }
 
   /// One fetch that must be right after the trouble, with these errors on the way.
@@ -123,7 +127,11 @@ import Testing
     ])
   func contentRange(value: String?) {
     expectRecovery(.contentRange(value), within: 1500) { error in
-      if case .wrongRange(_, "bytes=1000-89999", let got) = error { got?.hasPrefix(value ?? "") ?? (value == nil) } else { false }
+      if case .wrongRange(_, "bytes=1000-89999", let got) = error {
+        got?.hasPrefix(value ?? "") ?? (value == nil)
+      } else {
+        false
+      }
     }
   }
 

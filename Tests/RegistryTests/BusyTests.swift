@@ -22,6 +22,25 @@ import Testing
     }
   }
 
+  @Test("a hasty client gives up after three attempts without a byte, whatever the deadline")
+  func haste() throws {
+    let served = try Served()
+    defer { served.registry.stop() }
+    let harness = try Harness()
+    harness.loop.perform { [client = harness.client] in client.isHasty = true }
+    served.registry.failAlways(.status(500))
+    let outcome = harness.fetch(served.blob, .bytes(0..<1000), within: nil)
+    guard case .status(_, 500, _)? = outcome.error else {
+      Issue.record("\(outcome.result)")
+      return
+    }
+    #expect(served.registry.server.requests.count == 3)
+    served.registry.failAlways(.cut(after: 300))
+    #expect(served.isRight(harness.fetch(served.blob, .bytes(0..<1000))), "each attempt brings some bytes")
+    let nobody = BlobLocation(repoBlobURL: "http://127.0.0.1:1/v2/a/blobs", digest: served.blob.digest)
+    #expect(harness.fetch(nobody, .bytes(0..<1000)).milliseconds < 2000)
+  }
+
   @Test("Retry-After as a date")
   func retryAfterDate() throws {
     let served = try Served()
@@ -95,7 +114,9 @@ import Testing
     for outcome in pending.map({ $0.wait() }) { #expect(served.isRight(outcome), "\(outcome.result)") }
     let milliseconds = (monotonicNanoseconds() - start.nanoseconds) / 1_000_000
     #expect(milliseconds < 2000, "\(milliseconds) ms until all were served")
-    let isTold = harness.troubles.contains { if case .recovered(_, let failures, _) = $0 { failures >= 5 } else { false } }
+    let isTold = harness.troubles.contains {
+      if case .recovered(_, let failures, _) = $0 { failures >= 5 } else { false }
+    }
     #expect(isTold)
   }
 

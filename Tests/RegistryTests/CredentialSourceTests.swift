@@ -84,7 +84,8 @@ import Testing
     let value = key == "credsStore" ? "\"test\"" : #"{"\#(host)":"test"}"#
     let path = try scratch.write("config.json", #"{"auths":{"\#(host)":{}},"\#(key)":\#(value)}"#)
     let log = scratch("asked")
-    let script = #"[ "$1" = get ] || exit 1; cat > \#(log); echo '{"ServerURL":"x","Username":"user","Secret":"secret"}'"#
+    let script =
+      #"[ "$1" = get ] || exit 1; cat > \#(log); echo '{"ServerURL":"x","Username":"user","Secret":"secret"}'"#
     let isGood = try withHelper(script) { try isRight(.docker(path: path)) }
     #expect(isGood)
     #expect(String(decoding: try readFile(log), as: UTF8.self) == host)

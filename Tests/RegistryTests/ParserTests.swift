@@ -61,7 +61,8 @@ import Testing
     let seeds = [
       #"Bearer realm="https://a/t",service="s",scope="repository:a:pull,push", Basic realm=x"#, "bytes 0-99/100",
       "bytes */17", #"{"auths":{"h":{"auth":"dTpw"},"h/a":{"username":"u","password":"p"}},"credHelpers":{"h":"x"}}"#,
-      "https://host:5000/v2/a/b/blobs/sha256:00?X-Amz-Date=20260101T000000Z&X-Amz-Expires=300&se=2026-01-01", "http://[::1]:80/",
+      "https://host:5000/v2/a/b/blobs/sha256:00?X-Amz-Date=20260101T000000Z&X-Amz-Expires=300&se=2026-01-01",
+      "http://[::1]:80/",
       #"{"token":"\u00e9\ud83d\ude00\n","expires_in":1e2,"a":[true,false,null,-0.5]}"#, "//host/a?b#c", "../x",
     ].map { Array($0.utf8) }
     for _ in 0..<20_000 {
@@ -160,7 +161,8 @@ import Testing
     let up = Credentials.Secret.password(user: "u", "p")
     #expect(try steps(#"{"auths":{"https://reg.example:5000/v2/":{"auth":"dTpw"}}}"#) == [.found(up)])
     #expect(
-      try steps(#"{"auths":{"reg.example:5000":{"auth":"eDp5"},"reg.example:5000/a":{"auth":"dTpw"}}}"#) == [.found(up)])
+      try steps(#"{"auths":{"reg.example:5000":{"auth":"eDp5"},"reg.example:5000/a":{"auth":"dTpw"}}}"#) == [.found(up)]
+    )
     #expect(
       try steps(#"{"credsStore":"all","auths":{"reg.example:5000":{"auth":"dTpw"}}}"#)
         == [.helper(program: "all", server: "reg.example:5000"), .found(up)])
@@ -188,7 +190,10 @@ import Testing
 
   @Test("JSON: what is one value, and nothing else")
   func json() {
-    #expect(JSONValue(Array(#" {"b":1,"a":[{}, [],"\u00e9\ud83d\ude00"],"b":2} "#.utf8))?.members?.map(\.key) == ["b", "a", "b"])
+    #expect(
+      JSONValue(Array(#" {"b":1,"a":[{}, [],"\u00e9\ud83d\ude00"],"b":2} "#.utf8))?.members?.map(\.key) == [
+        "b", "a", "b",
+      ])
     #expect(JSONValue(Array(#""\ud83d\ude00""#.utf8))?.string == "😀")
     #expect(JSONValue(Array("300.7".utf8))?.integer == 300 && JSONValue(Array("-1".utf8))?.integer == nil)
     let deep = String(repeating: "[", count: 100) + String(repeating: "]", count: 100)

@@ -25,7 +25,9 @@ import Testing
 
   private func target(_ query: String = "") -> String { "\(store.server.url)/store/\(served.blob.digest)\(query)" }
 
-  @Test("a redirect is followed, and remembered for the next ranges and their retries", arguments: [301, 302, 303, 307, 308])
+  @Test(
+    "a redirect is followed, and remembered for the next ranges and their retries",
+    arguments: [301, 302, 303, 307, 308])
   func remembered(status: Int) {
     defer { stop() }
     served.registry.failAlways(.redirect(target("?sig=secret"), status: status))
@@ -151,9 +153,11 @@ import Testing
   @Test("without an end: an error at once")
   func endless() {
     defer { stop() }
-    served.registry.failAlways(.change { request, reply in
-      reply = TestReply(302, headers: [("Location", "\(request.path)?n=\(request.target.utf8.count)\(request.query)")])
-    })
+    served.registry.failAlways(
+      .change { request, reply in
+        reply = TestReply(
+          302, headers: [("Location", "\(request.path)?n=\(request.target.utf8.count)\(request.query)")])
+      })
     let outcome = harness.fetch(served.blob, .bytes(0..<1000))
     guard case .redirect(_, let problem)? = outcome.error else {
       Issue.record("\(outcome.result)")
@@ -162,7 +166,8 @@ import Testing
     #expect(problem.contains("10") && served.registry.server.requests.count == 11)
   }
 
-  @Test("nowhere to go", arguments: ["", "ftp://x/", "http://user:pw@127.0.0.1/", "http://", "//", "file:///etc/passwd"])
+  @Test(
+    "nowhere to go", arguments: ["", "ftp://x/", "http://user:pw@127.0.0.1/", "http://", "//", "file:///etc/passwd"])
   func badLocation(location: String) {
     defer { stop() }
     served.registry.failAlways(.redirect(location))

@@ -39,7 +39,9 @@ import Testing
     #expect(first.server.requests[0].path == "\(prefix)/v2/images/test/blobs/\(served.blob.digest)")
   }
 
-  @Test("a mirror that lacks a blob, or does not let us have it, is not asked again for a while", arguments: [404, 401, 403])
+  @Test(
+    "a mirror that lacks a blob, or does not let us have it, is not asked again for a while",
+    arguments: [404, 401, 403])
   func lacking(status: Int) throws {
     let mirror = try TestRegistry()
     defer { mirror.stop(); served.registry.stop() }

@@ -100,7 +100,9 @@ final class TestConnection {
     if reply.isChunked {
       let parts = [body[..<(end / 2)], body[(end / 2)...]].filter { !$0.isEmpty }
       for part in parts {
-        guard write(Array("\(String(part.count, radix: 16))\r\n".utf8) + part + Array("\r\n".utf8)) else { return false }
+        guard write(Array("\(String(part.count, radix: 16))\r\n".utf8) + part + Array("\r\n".utf8)) else {
+          return false
+        }
       }
       if reply.trouble == nil { return write(Array("0\r\n\r\n".utf8)) }
     } else if let rate = reply.bytesPerSecond {

@@ -1,10 +1,12 @@
 import Glibc
 import Posix
+import Synchronization
 import Testing
 
 /// Another process that has a map open and claims chunks of it.
 final class Holder: Sendable {
   private let pid: pid_t
+  private let isKilled = Atomic<Bool>(false)
 
   /// Returns when the chunks are claimed.
   init(_ map: String, chunks: Range<Int>) throws {
@@ -14,7 +16,7 @@ final class Holder: Sendable {
       fcntl.flock(file, fcntl.LOCK_SH)
       lock = struct.pack("hhqqi", fcntl.F_WRLCK, 0, int(sys.argv[2]), int(sys.argv[3]), 0)
       fcntl.fcntl(file, 37, lock)  # F_OFD_SETLK
-      print("claimed", flush=True)
+      os.write(1, b"claimed\\n")
       time.sleep(120)
       """
     var pipe = try Pipe()
@@ -32,7 +34,9 @@ final class Holder: Sendable {
 
   func stop() { _ = Glibc.kill(pid, SIGSTOP) }
 
+  /// Once: the number may be another process's afterwards.
   func kill() {
+    if isKilled.exchange(true, ordering: .relaxed) { return }
     _ = Glibc.kill(pid, SIGKILL)
     var status: Int32 = 0
     waitpid(pid, &status, 0)

@@ -49,7 +49,7 @@ final class Harness: Sendable {
   }
 
   /// Begins a fetch. `milliseconds` is its deadline; nil: none.
-  func start(_ blob: BlobLocation, _ range: FetchRange, within milliseconds: Int? = 5000) -> Pending {
+  func start(_ blob: BlobLocation, _ range: FetchRange, within milliseconds: Int? = 20_000) -> Pending {
     let pending = Pending(room: max(0, min(range.count, 64 << 20)))
     let deadline = milliseconds.map { Deadline(milliseconds: $0) }
     loop.perform { [client] in pending.start(client, blob, range, deadline) }
@@ -57,7 +57,7 @@ final class Harness: Sendable {
   }
 
   /// A fetch and its outcome.
-  func fetch(_ blob: BlobLocation, _ range: FetchRange, within milliseconds: Int? = 5000) -> Outcome {
+  func fetch(_ blob: BlobLocation, _ range: FetchRange, within milliseconds: Int? = 20_000) -> Outcome {
     start(blob, range, within: milliseconds).wait()
   }
 
@@ -136,20 +136,20 @@ final class Pending: @unchecked Sendable {
 }
 
 extension RegistrySettings {
-  /// Limits that a test can wait for, no proxy of the machine.
+  /// Short pauses, no proxy of the machine. Limits are longer than a loaded machine needs.
   static func fast(_ change: (inout RegistrySettings) -> Void = { _ in }) -> RegistrySettings {
     var settings = RegistrySettings()
     settings.proxy = ""
     settings.limits.connect = 2000
-    settings.limits.firstByte = 500
-    settings.limits.stallSeconds = 1
+    settings.limits.firstByte = 5000
+    settings.limits.stallSeconds = 5
     settings.limits.stallBytesPerSecond = 100
     settings.limits.retryDelay = 10
     settings.limits.retryDelayMax = 100
     settings.limits.retriesPerSecond = 50
     settings.limits.breakerDelay = 100
     settings.limits.breakerDelayMax = 200
-    settings.limits.token = 2000
+    settings.limits.token = 5000
     change(&settings)
     return settings
   }
@@ -162,7 +162,9 @@ func makeBlob(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   bytes.withUnsafeMutableBytes { buffer in
     for offset in stride(from: 0, to: count, by: 8) {
       let word = random.next()
-      for byte in 0..<min(8, count - offset) { buffer[offset + byte] = UInt8(truncatingIfNeeded: word >> (8 * UInt64(byte))) }
+      for byte in 0..<min(8, count - offset) {
+        buffer[offset + byte] = UInt8(truncatingIfNeeded: word >> (8 * UInt64(byte)))
+      }
     }
   }
   return bytes
