@@ -68,11 +68,13 @@ extension BlobStore {
   func begin(_ waiter: Waiter) {
     let blob = waiter.blob
     var missing: [Int] = []
+    var joined: (flight: Flight, chunk: Int)?
     var hasJoined = false
     for chunk in blob.chunks(of: waiter.range) where !isHere(blob, chunk) {
       waiter.missing += 1
       if let flight = blob.traffic.flights[chunk] {
         hasJoined = true
+        joined = (flight, chunk)
         flight.waiters[chunk, default: []].append(waiter)
         raise(flight, waiter.fetchClass)
       } else if blob.traffic.foreign[chunk] != nil {
@@ -87,21 +89,39 @@ extension BlobStore {
     if hasJoined, !waiter.hasWaited { counters.joinsAtomic.add(1, ordering: .relaxed) }
     waiter.hasWaited = true
     let runs = runs(missing, limit: Flight.chunksMax)
-    for (number, run) in runs.enumerated() { launch(run, waiter, isLast: number == runs.count - 1) }
+    for (number, run) in runs.enumerated() {
+      let isExtended = waiter.fetchClass == .demand && number == runs.count - 1
+      let flight = Flight(blob, isExtended ? extended(run, blob) : run, waiter.fetchClass)
+      for chunk in run { flight.waiters[chunk] = [waiter] }
+      enqueue(flight)
+    }
+    if waiter.fetchClass == .demand, let joined { flyAhead(of: joined.flight, at: joined.chunk) }
   }
 
-  private func launch(_ missing: Range<Int>, _ waiter: Waiter, isLast: Bool) {
-    let blob = waiter.blob
-    var chunks = missing
-    if waiter.fetchClass == .demand, isLast {
-      // Nothing is fetched twice for the sake of a long request.
-      let far = min(blob.chunkCount, missing.lowerBound + Flight.chunksMax)
-      let limit = (missing.upperBound..<max(missing.upperBound, far)).first { !isAbsent(blob, $0) }
-      chunks = blob.traffic.readahead.extend(missing, limit: limit ?? max(missing.upperBound, far))
-    }
-    let flight = Flight(blob, chunks, waiter.fetchClass)
-    for chunk in missing { flight.waiters[chunk] = [waiter] }
-    enqueue(flight)
+  /// Missing chunks and those behind them that are fetched with them.
+  private func extended(_ missing: Range<Int>, _ blob: RemoteBlob) -> Range<Int> {
+    // Nothing is fetched twice for the sake of a long request.
+    let far = min(blob.chunkCount, missing.lowerBound + Flight.chunksMax)
+    let limit = (missing.upperBound..<max(missing.upperBound, far)).first { !isAbsent(blob, $0) }
+    return blob.traffic.readahead.extend(missing, limit: limit ?? max(missing.upperBound, far))
+  }
+
+  /// A reader in order has come to the second half of the flight that brings what it reads: what follows is asked for
+  /// before it is missed, so that nobody waits a round trip between two flights.
+  private func flyAhead(of flight: Flight, at chunk: Int) {
+    let blob = flight.blob
+    let next = flight.chunks.upperBound
+    guard chunk >= flight.chunks.lowerBound + flight.chunks.count / 2, next < blob.chunkCount, isAbsent(blob, next),
+      blob.traffic.readahead.isInOrder(upTo: next)
+    else { return }
+    // A flight that nobody waits for is none, so somebody waits for its first chunk.
+    let first = next..<next + 1
+    let waiter = Waiter(blob, blob.bytes(of: first), .prefetch, Deadline(milliseconds: 60_000)) { _ in }
+    waiter.missing = 1
+    waiters.append(waiter)
+    let ahead = Flight(blob, extended(first, blob), .prefetch)
+    ahead.waiters[next] = [waiter]
+    enqueue(ahead)
   }
 
   // MARK: What is here

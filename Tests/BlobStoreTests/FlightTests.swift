@@ -92,6 +92,28 @@ import Testing
     }
   }
 
+  @Test("a reader in order does not wait for a round trip between two fetches, and a scattered one gets little")
+  func ahead() throws {
+    var random = SplitMix.announced("ahead")
+    let blob = TestBlob(count: 300 << 16, &random)
+    for isInOrder in [true, false] {
+      // A link that is slower than the reader: a round trip, then a chunk every five milliseconds.
+      let station = try Station(nil, [blob]) { _ in FakeOrigin.Answer(delay: 20, step: 1 << 16, pause: 5) }
+      let remote = try station.open(blob)
+      for number in 0..<(isInOrder ? 100 : 40) {
+        let chunk = isInOrder ? number : number * 7 % 299
+        #expect(station.want(remote, chunk << 16..<(chunk + 1) << 16, .demand).succeeds())
+      }
+      #expect(station.origin.deliveries(chunks: 300).allSatisfy { $0 <= 1 })
+      let log = station.origin.log
+      if isInOrder {
+        #expect(log.runningMax == 2)
+      } else {
+        #expect(log.requests.allSatisfy { $0.range.count <= Readahead.windowMin << 16 })
+      }
+    }
+  }
+
   @Test("a long want is fetched in pieces, and the blob's end is one of them")
   func longWant() throws {
     var random = SplitMix.announced("longWant")

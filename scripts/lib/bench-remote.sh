@@ -55,10 +55,7 @@ start() {
   echo "| $mtu | $name | $readers | $added ms, $add_requests requests, $(mib $add_bytes) MB | $took ms | $requests | $(mib $bytes) MB | $(awk -v a="$bytes" -v b="$needed" 'BEGIN { printf "%.2f", a / b }') | $busy ms |"
 }
 
-# Also brings programs and libraries into memory: they come from the host, which has another clock.
 for readers in 1 4; do start "local files" "$readers" --config "$config"; done
-"$warmblk" add --config /run/lz4.json --no-cache >/dev/null
-"$warmblk" del --all
 link_like 10.5ms 200mbit "$mtu"
 for readers in 1 4; do
   start "empty" "$readers" --config /run/lz4.json --cache "/run/layers/cache$readers"
