@@ -30,6 +30,27 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   let checked: UnsafeMutablePointer<Atomic<UInt16>>
   /// Now, in seconds since 1970, a bit behind.
   let clock: UnsafePointer<Atomic<UInt32>>
+  /// Whether the reader finds damage in what he reads himself.
+  private(set) var isReaderChecking = false
+
+  init(
+    cache: ChunkMap.View, memory: ChunkMap.View, checked: UnsafeMutablePointer<Atomic<UInt16>>,
+    clock: UnsafePointer<Atomic<UInt32>>
+  ) {
+    self.cache = cache
+    self.memory = memory
+    self.checked = checked
+    self.clock = clock
+  }
+
+  /// The same for a reader to whom each block that he reads has a checksum of its own: a lease is not kept back until a
+  /// chunk, of which he may want a sixteenth, has been read as a whole. What he finds damaged he has repaired
+  /// (``BlobStore/repair(_:_:deadline:completion:)``).
+  public var forCheckingReader: BlobView {
+    var view = self
+    view.isReaderChecking = true
+    return view
+  }
 
   /// A lease on `count` bytes, at least one, at `offset` of the blob's file; nil when not all of them are here. The blob
   /// must have the range: nothing is checked on this path.
@@ -42,7 +63,7 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     var chunk = first
     while chunk <= last {
       let word = cache.word(chunk)
-      guard isChecked(chunk, word) else { return memoryLease(first, last) }
+      guard isChecked(chunk, word) || isReaderChecking && word.isPresent else { return memoryLease(first, last) }
       stamp = Self.mix(stamp, word)
       chunk &+= 1
     }

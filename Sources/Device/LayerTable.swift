@@ -67,9 +67,10 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
             payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
         }
         extra += 1
+        let isChecking = layer.blocks?.hasChecksums ?? false
         return LayerSource(
           file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
-          blocks: layer.blocks, view: remote.view,
+          blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
           memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
       })
   }
