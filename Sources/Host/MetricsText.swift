@@ -20,7 +20,9 @@ public enum MetricsText {
       $0.remote?.counts.fetchedBytes
     },
     Family(name: "fetches_total", kind: "counter", help: "Requests for them.") { $0.remote?.counts.fetches },
-    Family(name: "waits_total", kind: "counter", help: "Reads that waited for the network.") { $0.remote?.counts.waits },
+    Family(name: "waits_total", kind: "counter", help: "Reads that waited for the network.") {
+      $0.remote?.counts.waits
+    },
     Family(name: "joins_total", kind: "counter", help: "Of these, reads whose bytes were on the way already.") {
       $0.remote?.counts.joins
     },

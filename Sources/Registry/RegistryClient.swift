@@ -43,6 +43,8 @@ public final class RegistryClient: @unchecked Sendable {
   /// Fills `buffer`, which stays valid until the completion.
   ///
   /// - Parameters:
+  ///   - blob: Where it is; a location that cannot be one fails at once.
+  ///   - range: Which bytes of it.
   ///   - buffer: Has room for the whole range.
   ///   - deadline: When the fetch fails with ``RegistryError/deadline(_:last:)``, or earlier when nothing can come of it
   ///     before. nil: never; whatever somebody can mend is waited for, also what with a deadline fails at once

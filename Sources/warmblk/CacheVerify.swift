@@ -48,7 +48,9 @@ struct CacheVerify: ParsableCommand {
       }
       line.end()
       for text in wrong { printError("warmblk cache verify: \(text)") }
-      print("\(blobs.count) blobs: \(sum.whole) chunks are whole, \(sum.damaged) were damaged and dropped")
+      print(
+        "\(blobs.count) \(blobs.count == 1 ? "blob" : "blobs"): \(sum.whole) chunks are whole, \(sum.damaged) were damaged and dropped"
+      )
       if sum.damaged > 0 || !wrong.isEmpty {
         throw .refused("there was damage; what is read of it will be fetched again")
       }

@@ -35,7 +35,9 @@ struct CacheWarm: ParsableCommand {
       defer { line.end() }
       let settings = try remote.settings()
       let image: Image
-      do throws(ImageError) { image = try Image.open(configPath: config, remote: settings) } catch { throw .image(error) }
+      do throws(ImageError) { image = try Image.open(configPath: config, remote: settings) } catch {
+        throw .image(error)
+      }
       guard let remote = image.remote else { return print("\(config): all layers are on this machine") }
       if let problem = remote.cacheProblem { throw .refused("\(problem); there is nothing to warm") }
       let warmth = remote.warm(image) { line.show($0) }

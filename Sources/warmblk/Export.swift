@@ -38,7 +38,9 @@ struct Export: ParsableCommand {
       do throws(ImageError) {
         let image = try Image.open(configPath: config, remote: remote)
         for warning in image.warnings { printError("warmblk export: \(warning)") }
-        if let problem = image.remote?.cacheProblem { printError("warmblk export: \(problem): going on without a cache") }
+        if let problem = image.remote?.cacheProblem {
+          printError("warmblk export: \(problem): going on without a cache")
+        }
         let written = try Exporter.run(image, to: output, force: force) { line.show($0) }
         line.end()
         print("\(output): \(formatBytes(image.virtualSize)), \(formatBytes(written)) of it written")

@@ -41,7 +41,9 @@ struct RemoteArguments: ParsableArguments {
   /// The service's settings with what the options say instead.
   func settings() throws(HostError) -> RemoteSettings {
     var settings: RemoteSettings
-    do throws(ImageError) { settings = try RemoteSettings.load(servicePath: serviceConfig) } catch { throw .image(error) }
+    do throws(ImageError) { settings = try RemoteSettings.load(servicePath: serviceConfig) } catch {
+      throw .image(error)
+    }
     if let cache { settings.cacheFolder = absolutePath(cache) }
     if noCache { settings.cacheFolder = nil }
     if let ioTimeout { settings.ioTimeout = ioTimeout * 1000 }

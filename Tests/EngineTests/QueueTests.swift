@@ -28,7 +28,8 @@ struct QueueTests {
     extra: [Request] = [], areRemote: Bool = false
   ) throws -> Outcome {
     var random = SeededRandom(seed)
-    let stack = try TestStack(&random, layers: Int.random(in: 1...5, using: &random), sectors: 4096, areRemote: areRemote)
+    let stack = try TestStack(
+      &random, layers: Int.random(in: 1...5, using: &random), sectors: 4096, areRemote: areRemote)
     let depth = [1, 2, 7, 32].randomElement(using: &random)!
     let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
     let dataPath: DataPath = [.copy, .userCopy, .zeroCopy].randomElement(using: &random)!
