@@ -55,10 +55,6 @@ extension BlobError {
     case .wrongDigest(let path, let expected, let found): .init(file: path, expected: expected, found: found)
     case .changed(let path), .noRoom(let path, _, _): .init(file: path)
     case .notDigest(let text): .init(found: text)
-    case .wrongDigest(let path, let expected, let found): .init(file: path, expected: expected, found: found)
-    case .changed(let path): .init(file: path)
-    case .noRoom(let path, let size, let limit):
-      .init(file: path, expected: "at most \(limit) bytes", found: "\(size) bytes")
     case .registry, .stopped: .init()
     }
   }
