@@ -75,14 +75,16 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
-      name: "warmblk-bench", dependencies: ["LSMT", "ZFile", "CCodecs", "CLinux"], path: "Sources/Bench",
+      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "ZFile", "CCodecs", "CLinux"],
+      path: "Sources/Bench",
       swiftSettings: settings),
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
-      name: "ImageTests", dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
+      name: "ImageTests",
+      dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
       swiftSettings: settings),
     // A registry that answers as it is told to, for the tests of several modules.
     .target(

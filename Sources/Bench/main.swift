@@ -1,4 +1,7 @@
-// The measurements that need no kernel: `scripts/bench` runs them in release.
+// Measurements that need no kernel: `scripts/bench` runs them in release.
+//
+//     warmblk-bench                      lookups and blocks
+//     warmblk-bench needs IMAGE READS    what some reads of an image need of its layers
 import CLinux
 import Glibc
 
@@ -12,6 +15,13 @@ private func stayOnOneCPU() {
   fatalError("cannot stay on one CPU: \(String(cString: strerror(errno)))")
 }
 
-stayOnOneCPU()
-LookupBench.run()
-try ZFileBench.run()
+let words = Array(CommandLine.arguments.dropFirst())
+if words.first == "needs", words.count == 3 {
+  try ReplayNeeds.run(words[1], words[2])
+} else if words.isEmpty {
+  stayOnOneCPU()
+  LookupBench.run()
+  try ZFileBench.run()
+} else {
+  fatalError("not `needs IMAGE READS`: \(words.joined(separator: " "))")
+}

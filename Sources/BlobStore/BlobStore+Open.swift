@@ -74,11 +74,14 @@ extension BlobStore {
 
   /// The last bytes of a blob. Of the loop until `answer` is there.
   final class Tail: @unchecked Sendable {
+    let location: BlobLocation
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: suffixBytes, alignment: 4096)
     let answer = OneShot<BlobError?>()
     fileprivate(set) var handle: FetchHandle?
     fileprivate(set) var total: UInt64 = 0
     fileprivate(set) var range: Range<UInt64> = 0..<0
+
+    init(_ location: BlobLocation) { self.location = location }
 
     deinit { bytes.deallocate() }
 
@@ -107,7 +110,7 @@ extension BlobStore {
   }
 
   private func fetchTail(_ location: BlobLocation, _ deadline: Deadline) throws(BlobError) -> Tail {
-    let tail = Tail()
+    let tail = Tail(location)
     loop.perform { [self] in
       guard !isStopped else { return tail.stop(origin) }
       tails[ObjectIdentifier(tail)] = tail

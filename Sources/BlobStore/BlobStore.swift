@@ -90,6 +90,13 @@ public final class BlobStore: @unchecked Sendable {
     checker.stop()
   }
 
+  /// Waits until whole blobs that are here have been checked, as far as that is asked for by now.
+  public func finishChecks(_ deadline: Deadline) {
+    let end = OneShot<Bool>()
+    checker.perform { end.set(true) }
+    _ = end.wait(deadline)
+  }
+
   /// Keeps the time that readers note, until the store is gone.
   func keepTime() {
     clock.seconds.pointee.store(UInt32(truncatingIfNeeded: time(nil)), ordering: .relaxed)

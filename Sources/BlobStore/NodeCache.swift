@@ -27,19 +27,25 @@ public struct NodeCache: Sendable {
   public init(path: String, limit: UInt64) throws(BlobError) {
     self.path = path
     self.limit = limit
+    if let device = try Self.servedDevice(below: path) { throw .cacheOnOwnDevice(path: path, device: device) }
     do throws(Errno) {
       try makeDirectories("\(path)/sha256")
       _ = try Descriptor.open("\(path)/lock", O_RDWR | O_CREAT, mode: 0o600)
     } catch {
       throw .cache(what: "cannot be used", path: path, error)
     }
-    if let device = try Self.servedDevice(below: path) { throw .cacheOnOwnDevice(path: path, device: device) }
   }
 
-  /// A ublk disk that the folder is on: fetching a chunk for a disk of ours could then wait for that disk.
+  /// A ublk disk that the folder is on, or would be made on: fetching a chunk for a disk of ours could then wait for that
+  /// disk.
   private static func servedDevice(below path: String) throws(BlobError) -> String? {
     var status = stat()
-    guard stat(path, &status) == 0 else { throw .cache(what: "cannot be looked at", path: path, .last) }
+    if stat(path, &status) != 0 {
+      guard Errno.last == .noEntry, let end = path.lastIndex(of: "/"), path != "/" else {
+        throw .cache(what: "cannot be looked at", path: path, .last)
+      }
+      return try servedDevice(below: end == path.startIndex ? "/" : String(path[..<end]))
+    }
     let number = "\(clinux_major(UInt64(status.st_dev))):\(clinux_minor(UInt64(status.st_dev)))"
     guard let link = realpath("/sys/dev/block/\(number)", nil) else { return nil }
     defer { free(link) }

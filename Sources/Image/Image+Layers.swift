@@ -90,6 +90,7 @@ extension Image.Place {
         guard let remote else { preconditionFailure("a place is remote only where layers may be") }
         let patience = remote.settings.ioTimeout
         let size = lower.size == 0 ? nil : lower.size
+        if let size { remote.expect(size, of: location.digest) }
         let blob = try remote.store.open(
           location, size: size, folder: lower.dir, deadline: Deadline(milliseconds: patience))
         let source = RemoteSource(blob: blob, store: remote.store, patience: patience)

@@ -53,8 +53,10 @@ extension BlobError {
     case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
     case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
     case .wrongDigest(let path, let expected, let found): .init(file: path, expected: expected, found: found)
-    case .changed(let path), .noRoom(let path, _, _): .init(file: path)
     case .notDigest(let text): .init(found: text)
+    case .changed(let path): .init(file: path)
+    case .noRoom(let path, let size, let limit):
+      .init(file: path, expected: "at most \(limit) bytes", found: "\(size) bytes")
     case .registry, .stopped: .init()
     }
   }

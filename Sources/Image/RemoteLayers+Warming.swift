@@ -31,6 +31,8 @@ extension RemoteLayers {
       errors = end.wait(Deadline(milliseconds: 100))
       progress(Progress(done: min(total, done.value.load(ordering: .relaxed)), total: total))
     }
+    // Nobody else may be there to find out whether what has come is what was meant.
+    store.finishChecks(Deadline(milliseconds: 10_000 + Int(clamping: total / 50_000)))
     let after = store.counters.snapshot
     return Warmth(
       bytes: total, fetched: after.fetchedBytes - before.fetchedBytes, fetches: after.fetches - before.fetches,

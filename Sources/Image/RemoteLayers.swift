@@ -32,10 +32,11 @@ public final class RemoteLayers: Sendable {
     }
     cacheProblem = problem
     do throws(RegistryError) { loop = try NetworkLoop(name: "registry") } catch { throw .blob(.registry(error)) }
-    let client = RegistryClient(loop: loop, settings: settings.registry)
-    do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch { throw .blob(error) }
-    self.client = client
-    loop.perform { [weak self] in
+    client = RegistryClient(loop: loop, settings: settings.registry)
+    do throws(BlobError) { store = try BlobStore(cache: cache, origin: client, loop: loop) } catch {
+      throw .blob(error)
+    }
+    loop.perform { [weak self, client] in
       client.onTrouble = { self?.note($0) }
       client.isHasty = true
     }
@@ -54,6 +55,9 @@ public final class RemoteLayers: Sendable {
 
   /// Who is told of each attempt that fails, on the network's thread.
   public func listen(_ listener: @escaping @Sendable (Trouble) -> Void) { self.listener.withLock { $0 = listener } }
+
+  /// An answer for the blob with this digest that names another size is an error, before anything of it is used.
+  func expect(_ size: UInt64, of digest: String) { loop.perform { [client] in client.setSize(size, ofDigest: digest) } }
 
   private func note(_ event: Trouble) {
     trouble.withLock { last in

@@ -5,17 +5,21 @@ extension SegmentMap {
   /// one or two runs in it. A bucket holds the index of the run that its first sector is in; so the answer for a sector
   /// lies between the values of its bucket and of the next. Regions have buckets of their own size because images are
   /// lopsided: much of a large device is mapped by a few long runs, and a small part of it by many short ones.
+  ///
+  /// Buckets count from the first run of their region, so that 16 bits are enough: the smaller the table, the more of it
+  /// stays in the processor's cache. A map with more runs than that counts in one region has buckets of 32 bits.
   struct Accelerator: ~Copyable {
-    let buckets: UnsafeMutablePointer<UInt32>
     let regions: UnsafeMutablePointer<Region>
+    /// Those of all regions; each has one more, for where the next region begins.
+    let buckets: Buckets
     let regionShift: UInt64
     /// Where the last run starts.
     let end: UInt64
     let byteCount: Int
 
-    /// The most that ``byteCount`` is for `count` runs: a bucket for each run and each region, and 8 bytes for each region, of
-    /// which there is one for four runs.
-    static func byteLimit(forRuns count: Int) -> Int { 7 * count + 16 }
+    /// The most that ``byteCount`` is for `count` runs: 4 bytes a run where one region has most of them, and 16 for
+    /// each region, of which there is one for four runs, up to 1024.
+    static func byteLimit(forRuns count: Int) -> Int { 6 * count + 24 }
 
     /// `runs` are what ``Run/write(_:to:)`` made.
     init(_ runs: UnsafePointer<Run>, count: Int) {
@@ -34,29 +38,34 @@ extension SegmentMap {
         start = runs[index].end
       }
       let bucketBits = population.map { min(Self.bucketBits(forRuns: $0), regionShift) }
-      let bucketCount = bucketBits.reduce(0) { $0 + (1 << Int($1)) }
+      let bucketCount = bucketBits.reduce(0) { $0 + (1 << Int($1)) + 1 }
+      // Where the next region begins is up to one run further than the last that begins in this one.
+      let isWide = population.contains { $0 >= Int(UInt16.max) }
 
       regions = allocateTable(of: Region.self, capacity: regionCount)
-      buckets = allocateTable(of: UInt32.self, capacity: bucketCount + 1)
+      buckets = Buckets(count: bucketCount, isWide: isWide)
       var bucket = 0
       var index = 0
       for region in 0..<regionCount {
         let start = UInt64(region) << regionShift
         let shift = regionShift - bucketBits[region]
         let bias = UInt32(truncatingIfNeeded: bucket) &- UInt32(truncatingIfNeeded: start >> shift)
-        (regions + region).initialize(to: Region(bias: bias, shift: UInt32(shift)))
-        for number in 0..<(UInt64(1) << bucketBits[region]) {
+        var firstRun = 0
+        for number in 0...(UInt64(1) << bucketBits[region]) {
           let bucketStart = start + (number << shift)
           while runs[index].end <= bucketStart { index += 1 }
-          (buckets + bucket).initialize(to: UInt32(index))
+          if number == 0 { firstRun = index }
+          buckets.initialize(bucket, to: index - firstRun)
           bucket += 1
         }
+        (regions + region).initialize(
+          to: Region(bias: bias, shift: UInt32(shift), firstRun: UInt32(firstRun)))
       }
-      (buckets + bucket).initialize(to: UInt32(count - 1))
       self.regionShift = regionShift
       self.end = end
       byteCount =
-        regionCount * MemoryLayout<Region>.stride + (bucketCount + 1) * MemoryLayout<UInt32>.stride
+        regionCount * MemoryLayout<Region>.stride
+        + bucketCount * (isWide ? MemoryLayout<UInt32>.stride : MemoryLayout<UInt16>.stride)
     }
 
     deinit {
@@ -77,10 +86,52 @@ extension SegmentMap {
   struct Region: BitwiseCopyable {
     @usableFromInline let bias: UInt32
     @usableFromInline let shift: UInt32
+    /// The run that the region's first sector is in: its buckets count from here.
+    @usableFromInline let firstRun: UInt32
 
-    init(bias: UInt32, shift: UInt32) {
+    init(bias: UInt32, shift: UInt32, firstRun: UInt32) {
       self.bias = bias
       self.shift = shift
+      self.firstRun = firstRun
     }
+  }
+
+  /// HOT: a table of buckets of 16 or of 32 bits. Which is the same for all lookups in a map, so that the jump costs nothing.
+  @frozen
+  @usableFromInline
+  struct Buckets {
+    @usableFromInline let table: UnsafeMutableRawPointer
+    @usableFromInline let isWide: Bool
+
+    /// Not initialized.
+    init(count: Int, isWide: Bool) {
+      self.isWide = isWide
+      table =
+        isWide
+        ? UnsafeMutableRawPointer(allocateTable(of: UInt32.self, capacity: count))
+        : UnsafeMutableRawPointer(allocateTable(of: UInt16.self, capacity: count))
+    }
+
+    func initialize(_ bucket: Int, to value: Int) {
+      if isWide {
+        (table.assumingMemoryBound(to: UInt32.self) + bucket).initialize(to: UInt32(value))
+      } else {
+        (table.assumingMemoryBound(to: UInt16.self) + bucket).initialize(to: UInt16(value))
+      }
+    }
+
+    /// The value of a bucket and of the next one.
+    @inlinable
+    @inline(__always)
+    func pair(_ bucket: Int) -> (Int, Int) {
+      if isWide {
+        let pair = table.assumingMemoryBound(to: UInt32.self) + bucket
+        return (Int(pair[0]), Int(pair[1]))
+      }
+      let pair = table.assumingMemoryBound(to: UInt16.self) + bucket
+      return (Int(pair[0]), Int(pair[1]))
+    }
+
+    func deallocate() { table.deallocate() }
   }
 }

@@ -3,8 +3,8 @@ extension SegmentMap {
   @frozen
   public struct View: @unchecked Sendable {
     @usableFromInline let runs: UnsafePointer<Run>
-    @usableFromInline let buckets: UnsafePointer<UInt32>
     @usableFromInline let regions: UnsafePointer<Region>
+    @usableFromInline let buckets: Buckets
     @usableFromInline let regionShift: UInt64
     /// Where the last run starts.
     @usableFromInline let end: UInt64
@@ -14,8 +14,8 @@ extension SegmentMap {
     init(runs: UnsafePointer<Run>, count: Int, accelerator: borrowing Accelerator) {
       self.runs = runs
       self.count = count
-      buckets = UnsafePointer(accelerator.buckets)
       regions = UnsafePointer(accelerator.regions)
+      buckets = accelerator.buckets
       regionShift = accelerator.regionShift
       end = accelerator.end
     }
@@ -36,9 +36,9 @@ extension SegmentMap {
       if sector >= end { return count &- 1 }
       let region = regions[Int(truncatingIfNeeded: sector &>> regionShift)]
       let bucket = UInt32(truncatingIfNeeded: sector &>> UInt64(region.shift)) &+ region.bias
-      let first = Int(buckets[Int(bucket)])
-      let last = Int(buckets[Int(bucket) &+ 1])
-      if last &- first > 8 { return search(first, last, sector) }
+      let pair = buckets.pair(Int(bucket))
+      let first = Int(region.firstRun) &+ pair.0
+      if pair.1 &- pair.0 > 8 { return search(first, Int(region.firstRun) &+ pair.1, sector) }
       // Most often it is one of the first four: a sum finds it without a jump that could be predicted wrongly, and looks at
       // no more than one or two cache lines.
       let next = runs + first

@@ -2,7 +2,7 @@
 /// immutable; lookups go through ``view``.
 ///
 /// It is one sorted array of ``Run``s, 16 bytes each. An accelerator beside it (see `SegmentMap+Accelerator.swift`) takes a
-/// sector to its run in two small table loads, in at most 7 bytes for each run.
+/// sector to its run in two small table loads, in at most 6 bytes for each run.
 public struct SegmentMap: ~Copyable, @unchecked Sendable {
   /// The most layers of a stack: a layer's number has 8 bits, and one value is left for a writable layer on top.
   public static let maxLayers = 255
@@ -96,7 +96,7 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
     return result
   }
 
-  /// Bytes that the map holds: 16 for a run, at most 7 more for its accelerator, and less than 100.
+  /// Bytes that the map holds: 16 for a run, at most 6 more for its accelerator, and less than 100.
   public var byteCount: Int {
     (runCount + Self.paddingCount) * MemoryLayout<Run>.stride + accelerator.byteCount
   }

@@ -37,15 +37,15 @@ final class Authorizer {
 
   /// What to show for the blob at `blobURL`. The completion may be called at once.
   func grant(
-    for blobURL: WebAddress, _ place: RegistryError.Place,
+    for blobURL: WebAddress, _ place: @autoclosure () -> RegistryError.Place,
     completion: @escaping (Result<Grant, RegistryError>) -> Void
   ) {
     switch demands[Self.place(blobURL)] ?? .nothing {
     case .nothing: completion(.success(Grant(header: nil, source: "not asked for")))
     case .basic(let grant?): completion(.success(grant))
-    case .basic(nil): searchPassword(blobURL, place, completion)
+    case .basic(nil): searchPassword(blobURL, place(), completion)
     case .bearer(let key):
-      tokens.token(key, for: blobURL, place) { result in
+      tokens.token(key, for: blobURL, place()) { result in
         completion(
           result.map { token in
             Grant(header: "Bearer \(token.value)", source: token.source, key: key, token: token.value)

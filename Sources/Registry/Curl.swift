@@ -18,6 +18,10 @@ struct Curl: @unchecked Sendable {
   let listFree: ccurl_slist_free_all_fn
   let date: ccurl_getdate_fn
 
+  /// Whether there is a file of the system's certificates where libcurl looks for one, so that their folder is not
+  /// needed too.
+  let hasSystemBundle: Bool
+
   let multiInit: ccurl_multi_init_fn
   let multiCleanup: ccurl_multi_cleanup_fn
   let multiSetOption: ccurl_multi_setopt_fn
@@ -60,6 +64,10 @@ struct Curl: @unchecked Sendable {
     listAppend = try find("curl_slist_append")
     listFree = try find("curl_slist_free_all")
     date = try find("curl_getdate")
+    let initialize: ccurl_global_init_fn = try find("curl_global_init")
+    let code = initialize(Int(CURL_GLOBAL_SSL | CURL_GLOBAL_WIN32))
+    if code != CURLE_OK { throw .library(problem: "curl_global_init: \(String(cString: easyError(code)!))") }
+    hasSystemBundle = Self.systemBundle(easyInit, easyCleanup, getInfo).map { access($0, R_OK) == 0 } ?? false
     multiInit = try find("curl_multi_init")
     multiCleanup = try find("curl_multi_cleanup")
     multiSetOption = try find("curl_multi_setopt")
@@ -70,9 +78,17 @@ struct Curl: @unchecked Sendable {
     multiWakeup = try find("curl_multi_wakeup")
     multiInfo = try find("curl_multi_info_read")
     multiError = try find("curl_multi_strerror")
-    let initialize: ccurl_global_init_fn = try find("curl_global_init")
-    let code = initialize(Int(CURL_GLOBAL_SSL | CURL_GLOBAL_WIN32))
-    if code != CURLE_OK { throw .library(problem: "curl_global_init: \(String(cString: easyError(code)!))") }
+  }
+
+  /// `CURLINFO_CAINFO` (7.84).
+  private static func systemBundle(
+    _ easyInit: ccurl_easy_init_fn, _ easyCleanup: ccurl_easy_cleanup_fn, _ getInfo: ccurl_easy_getinfo_fn
+  ) -> String? {
+    guard let handle = easyInit() else { return nil }
+    defer { easyCleanup(handle) }
+    var path: UnsafeMutablePointer<CChar>?
+    guard ccurl_get_string(getInfo, handle, CURLINFO_CAINFO, &path) == CURLE_OK else { return nil }
+    return path.map { String(cString: $0) }
   }
 
   /// What a code means, in curl's words.

@@ -63,16 +63,18 @@ struct CurlOptions {
     }
   }
 
-  mutating func set(_ tls: Exchange.TLS) {
+  /// libcurl keeps certificates in memory between connections only when they come from a file and from no folder
+  /// besides. With Debian's defaults, both, each connection takes 22 ms to read 140 certificates, and 1.4 ms without the
+  /// folder (libcurl 7.88).
+  mutating func set(_ tls: Exchange.TLS, hasSystemBundle: Bool) {
     if tls.skipVerify {
       set(CURLOPT_SSL_VERIFYPEER, 0)
       set(CURLOPT_SSL_VERIFYHOST, 0)
     }
-    if let file = tls.caFile {
-      set(CURLOPT_CAINFO, file)
-      // The folder of the system's certificates would be believed besides.
-      set(CURLOPT_CAPATH, UnsafeRawPointer?.none)
-    }
+    if let file = tls.caFile { set(CURLOPT_CAINFO, file) }
+    // With a file of ours, the folder of the system's certificates would be believed too.
+    if tls.caFile != nil || hasSystemBundle { set(CURLOPT_CAPATH, UnsafeRawPointer?.none) }
+    set(CURLOPT_CA_CACHE_TIMEOUT, 300)
     if let certificate = tls.certificate {
       set(CURLOPT_SSLCERT, certificate.certificateFile)
       set(CURLOPT_SSLKEY, certificate.keyFile ?? certificate.certificateFile)

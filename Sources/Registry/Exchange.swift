@@ -126,7 +126,7 @@ final class Exchange {
     options.set(CURLOPT_CONNECTTIMEOUT_MS, max(1, request.limits.connect))
     options.set(CURLOPT_UNIX_SOCKET_PATH, request.unixSocket)
     options.set(request.proxy)
-    options.set(request.tls)
+    options.set(request.tls, hasSystemBundle: curl.hasSystemBundle)
     for line in request.headers { lines = curl.listAppend(lines, line) }
     freeLines = curl.listFree
     options.set(CURLOPT_HTTPHEADER, UnsafeRawPointer(lines))

@@ -27,9 +27,10 @@ extension Fetch {
   // MARK: An answer
 
   private func answer(_ head: ResponseHead, _ exchange: Exchange, _ host: HostState) {
+    if [200, 206, 416].contains(head.status), !attempt.isResolving { return data(exchange, host) }
     let place = place(exchange, host)
     switch head.status {
-    case 200, 206, 416: attempt.isResolving ? resolved(head, place) : data(exchange, host, place)
+    case 200, 206, 416: resolved(head, place)
     case _ where head.isRedirect: redirected(head, place)
     case 401, 403: refused(head, place)
     case 404, 410:
@@ -42,14 +43,15 @@ extension Fetch {
     }
   }
 
-  private func data(_ exchange: Exchange, _ host: HostState, _ place: RegistryError.Place) {
+  private func data(_ exchange: Exchange, _ host: HostState) {
+    if case .data? = attempt.reply, attempt.expected == 0, isFilled { return succeed(exchange, host) }
+    let place = place(exchange, host)
     switch attempt.reply {
     case .data(let got, _, _)?:
       if attempt.expected > 0 {
         let wanted = got.upperBound - got.lowerBound
         return fail(.shortBody(place, wanted: wanted, got: wanted - attempt.expected))
       }
-      if isFilled { return succeed(exchange, host) }
       // The server sent less than was asked for, and said so.
       again(place)
     case .askAgain(let range, let total)?:

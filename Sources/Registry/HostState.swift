@@ -55,6 +55,9 @@ final class HostState {
     return probe != nil || monotonicNanoseconds() < restUntil ? restUntil : nil
   }
 
+  /// Whether nothing would be lost with it.
+  var isIdle: Bool { active == 0 && queue.isEmpty && parked.isEmpty && !isResting && failures == 0 }
+
   /// Calls `body` when the rest is over for `owner`: as the probe, or after the probe's answer.
   func park(_ owner: AnyObject, _ body: @escaping () -> Void) {
     parked.append(Waiter(owner: ObjectIdentifier(owner), body: body))

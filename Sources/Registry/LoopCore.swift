@@ -32,8 +32,8 @@ final class LoopCore: @unchecked Sendable {
 
   /// Nanoseconds between two looks at the limits of running exchanges.
   private static let watchInterval: UInt64 = 100_000_000
-  /// Handles of curl to keep for later exchanges: some 10 KB each.
-  private static let idleHandleLimit = 32
+  /// Handles of curl to keep for later exchanges: some 10 KB each, after HTTP/2 with their buffer.
+  private static let idleHandleLimit = 8
   /// Bytes that curl reads at once.
   private static let bufferSize = 128 << 10
   /// Turns of completions after the stop.

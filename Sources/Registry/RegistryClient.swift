@@ -13,6 +13,9 @@ public final class RegistryClient: @unchecked Sendable {
   private var lastNumber: UInt64 = 0
   private var isStopped = false
 
+  /// Hosts that are remembered, as long as there are idle ones to forget.
+  private static let hostLimit = 1024
+
   /// Told of every attempt that failed and of every host that answers again. May call the client.
   public var onTrouble: ((Trouble) -> Void)?
 
@@ -95,6 +98,8 @@ public final class RegistryClient: @unchecked Sendable {
   /// `key` tells hosts apart, `name` is what errors call it.
   func host(_ key: String, name: String) -> HostState {
     if let host = hosts[key] { return host }
+    // Registries may redirect to ever new hosts.
+    if hosts.count >= Self.hostLimit { hosts = hosts.filter { !$0.value.isIdle } }
     let host = HostState(name: name, core: loop.core, settings: settings)
     hosts[key] = host
     return host

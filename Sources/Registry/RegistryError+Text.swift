@@ -82,15 +82,3 @@ extension RegistryError.Place {
   /// How an error begins.
   var words: String { "blob \(blob) from \(url) (host \(host))" }
 }
-
-/// A URL without its query, which may be a signature, and without the part before `@`, which may be a password.
-/// Takes anything: what is no URL is shown with nothing that looks like either.
-func withoutSecrets(_ url: String) -> String {
-  let query = url.firstIndex { $0 == "?" || $0 == "#" }
-  var text = String(url[..<(query ?? url.endIndex)])
-  if let at = text.lastIndex(of: "@") {
-    let scheme = text.hasPrefix("https://") ? "https://" : text.hasPrefix("http://") ? "http://" : ""
-    text = scheme + "…" + text[at...]
-  }
-  return query == nil ? text : text + "?…"
-}

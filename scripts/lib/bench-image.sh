@@ -3,7 +3,7 @@
 # codec. Needs say.sh; warmblk is the program, bench the directory that all of it is in.
 # shellcheck disable=SC2154 # warmblk and bench are set by the script
 
-# make_bench_images: leaves bench/{none,lz4,zstd}/4/image.json.
+# make_bench_images: leaves bench/{none,lz4,zstd}/4/image.json, and sizes and paths of the files in bench/files.
 make_bench_images() {
   local stamp layer codec parent
   stamp=$(sha256sum <"${BASH_SOURCE[0]}")
@@ -24,6 +24,7 @@ make_bench_images() {
       parent=(--parent "$bench/$codec/$layer/image.json")
     done
   done
+  (cd "$bench/tree" && find . -type f -printf '%s %P\n') >"$bench/files"
   rm -rf "$bench/tree" "$bench"/*.raw
   echo "$stamp" >"$bench/stamp"
 }

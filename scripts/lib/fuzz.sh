@@ -7,17 +7,19 @@
 # instrumentation, and the parsers need none of them.
 
 fuzz_build=.build/fuzz
-fuzz_flags=(-swift-version 6 -O -g -wmo -parse-as-library -assert-config Debug -D WARMBLK_CHECKS
+fuzz_flags=(-swift-version 6 -O -g -wmo -enable-testing -parse-as-library -assert-config Debug -D WARMBLK_CHECKS
   -sanitize=fuzzer -sanitize=address -use-ld=lld)
 # What -sanitize=fuzzer alone instruments is of a kind that libFuzzer does not listen to any more.
 fuzz_flags+=("-sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table")
 
-# Module, and its files. Of BlobStore and Image only what the parsing of configurations needs, which is pure.
+# Module, and its files. Of BlobStore and Image only what the parsing of configurations needs, which is pure, and of
+# Registry what reads words of others.
 fuzz_modules=(
   "Posix Sources/Posix/*.swift"
   "LSMT Sources/LSMT/*.swift"
   "ZFile Sources/ZFile/*.swift"
   "Trace Sources/Trace/*.swift"
+  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/JSONValue.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
   "BlobStore Sources/BlobStore/BlobError.swift"
   "Image Sources/Image/ImageConfig*.swift Sources/Image/ServiceConfig*.swift Sources/Image/JSON*.swift Sources/Image/ImageError.swift Sources/Image/Paths.swift"
 )
@@ -30,6 +32,7 @@ fuzzers=(
   "ZFile ZFile"
   "Tar ZFile"
   "Trace ZFile Trace"
+  "Registry Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
 run_fuzzers() {

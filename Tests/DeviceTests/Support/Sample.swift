@@ -26,10 +26,14 @@ enum Sample {
     }
   }
 
+  /// The image's one layer.
+  static func layerFile(_ codec: Codec) throws -> String {
+    "/" + (try image(codec).split(separator: "/").dropLast().joined(separator: "/")) + "/overlaybd.commit"
+  }
+
   /// A copy of the image that a test may damage, in `scratch`; the layer's path.
   static func copy(_ codec: Codec, to scratch: Scratch) throws -> (config: String, layer: String) {
-    let source = try image(codec).split(separator: "/").dropLast().joined(separator: "/")
-    try need("cp", "/\(source)/overlaybd.commit", scratch("layer"))
+    try need("cp", try layerFile(codec), scratch("layer"))
     return (try scratch.config([scratch("layer")]), scratch("layer"))
   }
 

@@ -21,6 +21,21 @@ enum Warmblk {
     var bytes: UInt64?
     var errors: UInt64?
     var problem: String?
+    var remote: Remote?
+  }
+
+  /// What a device with remote layers says of them.
+  struct Remote: Decodable, Equatable {
+    struct Counts: Decodable, Equatable {
+      var fetchedBytes: UInt64
+      var fetches: UInt64
+      var repairs: UInt64
+      var bypasses: UInt64
+      var failures: UInt64
+    }
+    var counts: Counts
+    var cache: String?
+    var trouble: String?
   }
 
   static func start(_ words: [String], variables: [String] = []) throws -> Program {
