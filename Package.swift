@@ -84,24 +84,27 @@ let package = Package(
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
       name: "ImageTests",
-      dependencies: ["Image", "BlobStore", "Registry", "TestRegistry", "LSMT", "ZFile", "Trace", "Posix"],
+      dependencies: [
+        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "Posix",
+      ],
       swiftSettings: settings),
+    .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: settings),
     // A registry that answers as it is told to, for the tests of several modules.
     .target(
       name: "TestRegistry", dependencies: ["Posix", "CLinux"], path: "Tests/TestRegistry",
       swiftSettings: settings),
     .testTarget(
-      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "Posix"],
+      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "TestSupport", "Posix"],
       swiftSettings: settings),
     .testTarget(
-      name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "Posix", "CLinux", "ZFile"],
+      name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "TestSupport", "Posix", "CLinux", "ZFile"],
       swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["Posix"], swiftSettings: settings),
+    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Posix"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 import Posix
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import BlobStore
 @testable import Registry

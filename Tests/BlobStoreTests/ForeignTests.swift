@@ -3,6 +3,7 @@ import Glibc
 import Posix
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import BlobStore
 

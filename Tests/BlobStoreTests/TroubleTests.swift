@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Posix
 import Testing
+import TestSupport
 
 @testable import BlobStore
 

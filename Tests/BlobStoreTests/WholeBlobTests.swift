@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import BlobStore
 

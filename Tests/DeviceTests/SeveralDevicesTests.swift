@@ -1,6 +1,7 @@
 import Glibc
 import Posix
 import Testing
+import TestSupport
 
 extension OnDevice {
   struct SeveralDevicesTests {

@@ -1,6 +1,7 @@
 import BlobStore
 import Posix
 import Testing
+import TestSupport
 
 @testable import Image
 

@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import Testing
 import ZFile
+import TestSupport
 
 @testable import Image
 

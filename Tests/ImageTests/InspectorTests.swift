@@ -2,6 +2,7 @@ import FoundationEssentials
 import Glibc
 import Posix
 import Testing
+import TestSupport
 
 @testable import Image
 

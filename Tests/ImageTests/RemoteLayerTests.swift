@@ -5,6 +5,7 @@ import Registry
 import TestRegistry
 import Testing
 import ZFile
+import TestSupport
 
 @testable import Image
 

@@ -4,6 +4,7 @@ import LSMT
 import Posix
 import Testing
 import ZFile
+import TestSupport
 
 @testable import Image
 

@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import TestRegistry
 import Testing
+import TestSupport
 
 @testable import Registry
 

@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import TestRegistry
 import Testing
+import TestSupport
 
 @testable import Registry
 
@@ -27,7 +28,7 @@ import Testing
 
   @Test("right bytes or none, for hundreds of fetches, some of them cancelled")
   func chaos() throws {
-    var random = SplitMix.seeded("chaos")
+    var random = SplitMix.announced("chaos")
     let served = try Served(200_000)
     let mirror = try TestRegistry(host: "127.0.0.2")
     defer { served.registry.stop(); mirror.stop() }

@@ -3,6 +3,7 @@ import Posix
 import Synchronization
 import TestRegistry
 import Testing
+import TestSupport
 
 @testable import Registry
 
@@ -61,7 +62,7 @@ import Testing
     let served = try Served(1 << 20)
     defer { served.registry.stop() }
     let harness = try Harness()
-    var random = SplitMix.seeded("cancel")
+    var random = SplitMix.announced("cancel")
     for _ in 0..<200 {
       let pending = harness.start(served.blob, .bytes(0..<1 << 20))
       usleep(UInt32.random(in: 0..<3000, using: &random))

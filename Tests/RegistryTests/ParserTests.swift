@@ -1,4 +1,5 @@
 import Testing
+import TestSupport
 
 @testable import Registry
 
@@ -31,7 +32,7 @@ import Testing
 
   @Test("what is written as a challenge is read as it")
   func randomChallenges() {
-    var random = SplitMix.seeded("challenges")
+    var random = SplitMix.announced("challenges")
     let names = ["realm", "service", "scope", "error", "charset"]
     for _ in 0..<2_000 {
       var challenges: [Challenge] = []
@@ -57,7 +58,7 @@ import Testing
 
   @Test("no bytes make a parser fail otherwise than by saying so")
   func randomBytes() {
-    var random = SplitMix.seeded("bytes")
+    var random = SplitMix.announced("bytes")
     let seeds = [
       #"Bearer realm="https://a/t",service="s",scope="repository:a:pull,push", Basic realm=x"#, "bytes 0-99/100",
       "bytes */17", #"{"auths":{"h":{"auth":"dTpw"},"h/a":{"username":"u","password":"p"}},"credHelpers":{"h":"x"}}"#,
@@ -177,7 +178,7 @@ import Testing
 
   @Test("base64, both alphabets, with and without padding")
   func base64() {
-    var random = SplitMix.seeded("base64")
+    var random = SplitMix.announced("base64")
     for count in 0..<100 {
       let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
       let text = encodeBase64(bytes)

@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import Synchronization
 import Testing
+import TestSupport
 
 /// Another process that has a map open and claims chunks of it.
 final class Holder: Sendable {

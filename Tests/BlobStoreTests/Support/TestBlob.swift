@@ -3,6 +3,7 @@ import Posix
 import Registry
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import BlobStore
 

@@ -2,37 +2,11 @@ import BlobStore
 import Glibc
 import Posix
 import Testing
+import TestSupport
 
 @testable import Image
 
-/// A temporary folder that goes away with its owner.
-final class Scratch: Sendable {
-  let path: String
-
-  /// With `inMemory`, on tmpfs where there is one: what synchronizes hundreds of files need not wait for a disk.
-  init(inMemory: Bool = false) throws {
-    let disk = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-    let base = inMemory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : disk
-    var template = Array("\(base)/warmblk-image.XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-    try #require(made, "cannot make a folder in \(base)")
-    path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-  }
-
-  deinit { _ = try? run(["rm", "-rf", path]) }
-
-  /// A path in the folder.
-  func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-  /// Writes a file, and returns its path.
-  @discardableResult
-  func write(_ name: String, _ bytes: [UInt8]) throws -> String {
-    let file = Descriptor.self
-    let descriptor = try file.open(self(name), O_WRONLY | O_CREAT | O_TRUNC)
-    try bytes.withUnsafeBytes { try descriptor.writeFully($0) }
-    return self(name)
-  }
-
+extension Scratch {
   /// Writes an `image.json` over layer files, bottom to top, and returns its path.
   func config(_ layers: [String], name: String = "image.json") throws -> String {
     try write(name, try ImageConfig(lowers: layers.map { ImageConfig.Lower(file: $0) }).encoded())

@@ -2,6 +2,7 @@ import Glibc
 import Posix
 import Registry
 import TestRegistry
+import TestSupport
 
 /// Certificates by openssl, all of them signed by one authority of their own.
 struct Certificates {

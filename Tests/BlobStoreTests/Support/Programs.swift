@@ -1,32 +1,5 @@
 import Glibc
 import Posix
-import Testing
-
-/// A temporary folder that goes away with its owner.
-final class Scratch: Sendable {
-  let path: String
-
-  init() throws {
-    let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-    var template = Array("\(base)/warmblk-store.XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-    try #require(made, "cannot make a folder in \(base)")
-    path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-  }
-
-  deinit { _ = try? run(["rm", "-rf", path]) }
-
-  /// A path in the folder.
-  func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-  /// Writes a file, and returns its path.
-  @discardableResult
-  func write(_ name: String, _ bytes: [UInt8]) throws -> String {
-    let descriptor = try Descriptor.open(self(name), O_WRONLY | O_CREAT | O_TRUNC)
-    try bytes.withUnsafeBytes { buffer in try descriptor.writeFully(buffer) }
-    return self(name)
-  }
-}
 
 /// Writes `bytes` at `offset` of a file that is there.
 func overwrite(_ path: String, at offset: UInt64, _ bytes: [UInt8]) throws {

@@ -1,31 +1,5 @@
 import Glibc
 import Posix
-import Testing
-
-/// A temporary folder that goes away with its owner.
-final class Scratch: Sendable {
-  let path: String
-
-  init() throws {
-    let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-    var template = Array("\(base)/warmblk-registry.XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-    try #require(made, "cannot make a folder in \(base)")
-    path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-  }
-
-  deinit { _ = try? run(["rm", "-rf", path]) }
-
-  /// A path in the folder.
-  func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-  /// Writes a file, and returns its path.
-  @discardableResult
-  func write(_ name: String, _ text: String, mode: UInt32 = 0o644) throws -> String {
-    try writeFileAtomically(self(name), Array(text.utf8), mode: mode)
-    return self(name)
-  }
-}
 
 /// A program that did not do what it was asked.
 struct ProgramFailed: Error { let command: [String], status: Int32, output: String }
