@@ -40,7 +40,8 @@ import TestSupport
     let station = try Station(scratch("cache"), blobs, limit: 1 << 20)
     let first = try station.open(blobs[0])
     try station.read(first, 0..<100_000, of: blobs[0])
-    try run(["rm", "-rf", scratch("cache")])
+    // In one step: the store may be making something there.
+    #expect(rename(scratch("cache"), scratch("gone")) == 0)
     try station.read(first, 0..<500_000, of: blobs[0])
     try station.read(try station.open(blobs[1]), 0..<500_000, of: blobs[1])
     #expect(throws: BlobError.self) { try station.store.cache?.blobs() }
