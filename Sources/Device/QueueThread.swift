@@ -45,12 +45,10 @@ final class QueueThread: Sendable {
       try Posix.Thread(name: "ublk\(plan.device)-q\(plan.number)") {
         do throws(DeviceError) {
           try Self.serve(plan, progress)
+          Self.end(plan, progress)
         } catch {
-          progress.error.withLock { $0 = error }
+          Self.end(plan, progress, error)
         }
-        progress.phase.store(.ended, ordering: .releasing)
-        var one: UInt64 = 1
-        _ = write(plan.ended, &one, 8)
       }
     }
   }
@@ -78,9 +76,21 @@ final class QueueThread: Sendable {
     if !plan.affinity.isEmpty { plan.affinity.withBytes { _ = clinux_set_affinity($0.baseAddress, $0.count) } }
     var queue = try makeQueue(plan)
     progress.phase.store(.serving, ordering: .releasing)
-    if !queue.serve() {
-      throw .system(what: "submit to the ring of queue \(plan.number)", queue.transport.failure ?? .ioError)
-    }
+    if queue.serve() { return }
+    end(
+      plan, progress,
+      .system(what: "submit to the ring of queue \(plan.number)", queue.transport.failure ?? .ioError))
+    // The ring and the thread stay until the process goes. On 6.12 a driver that loses one queue of a server before
+    // the others stops the disk and waits for requests of the others for ever; it copes with a server that dies.
+    while true { pause() }
+  }
+
+  /// Says that the queue serves no more, and why if that was an error.
+  private static func end(_ plan: Plan, _ progress: Progress, _ error: DeviceError? = nil) {
+    progress.error.withLock { $0 = error }
+    progress.phase.store(.ended, ordering: .releasing)
+    var one: UInt64 = 1
+    _ = write(plan.ended, &one, 8)
   }
 
   private static func makeQueue(_ plan: Plan) throws(DeviceError) -> Queue<RingTransport> {
