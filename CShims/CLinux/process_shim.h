@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -42,5 +41,3 @@ extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *
 static inline int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, int from) {
   return posix_spawn_file_actions_addclosefrom_np(actions, from);
 }
-/// Gives free memory of all arenas back to the kernel.
-static inline void clinux_return_memory(void) { malloc_trim(0); }

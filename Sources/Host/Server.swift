@@ -1,4 +1,3 @@
-import CLinux
 import Device
 import Glibc
 import Image
@@ -50,8 +49,6 @@ struct Server {
     let image = try openImage()
     ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded, log)
     let device = try start(image)
-    // What opening the layers took, in each of its threads' arenas, is free now, and the allocator would keep it.
-    clinux_return_memory()
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
     do throws(HostError) {
       try waitUntilUsable(device)

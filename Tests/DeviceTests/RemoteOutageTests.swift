@@ -52,8 +52,12 @@ extension OnDevice {
       #expect(failure == .ioError && (1.9..<4).contains(took), "\(failure.map { "\($0)" } ?? "none") after \(took) s")
       print("\(how): an error after \(took) s")
       try local.reading(direct: true) { try $0.compare(with: content, "the other disk") }
-      let log = Guest.text("/run/warmblk/\(disk.id).log")
-      #expect(log.contains(sample.layers[0].digest) && log.contains("127.0.0.1:5000"), "\(log)")
+      // The log is written once a second.
+      let log = { Guest.text("/run/warmblk/\(disk.id).log") }
+      let isNamed = Deadline(milliseconds: 5000).wait(interval: 50) {
+        log().contains(sample.layers[0].digest) && log().contains("127.0.0.1:5000")
+      }
+      #expect(isNamed, "\(log())")
       if how == "away" { try registry.start() } else { registry.goOn() }
       let isBack = Deadline(milliseconds: 10_000).wait(interval: 100) {
         (try? disk.reading(direct: true) { $0.failure(4096, at: 4096) == nil }) ?? false
