@@ -16,5 +16,7 @@ layers_on_ram_disk() {
   # shellcheck disable=SC2034 # for the script that reads this file
   config=/run/layers/4/image.json
   sed -i "s#\"$1/#\"/run/layers/#" "$config"
+  # Otherwise the kernel writes the copies to the disk while something is measured.
+  sync
   cat /run/layers/*/overlaybd.commit >/dev/null
 }
