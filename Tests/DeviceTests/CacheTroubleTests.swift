@@ -71,7 +71,7 @@ extension OnDevice {
       let outcome = try load.program.wait(seconds: 5)
       #expect(outcome.status == 128 + SIGKILL, "the load had an error: \(outcome)")
       #expect(try waitForRepairs(disk) >= 4, "seed \(seed)")
-      #expect(try Warmblk.row(disk).errors == 0)
+      #expect(try Warmblk.row(disk).errors == 0, "seed \(seed): \(Guest.text("/run/warmblk/\(disk.id).log"))")
       try Warmblk.del(disk, "--force")
     }
 
