@@ -30,7 +30,7 @@ extension BlobStore {
         if isRepaired { throw .read(path: blob.name, offset: offset, wanted: buffer.count, error) }
         isRepaired = true
         let answer = OneShot<BlobError?>()
-        repair(blob, range, deadline: deadline) { answer.set($0) }
+        repair(blob, range, nil, deadline: deadline) { answer.set($0) }
         try wait(answer, blob, range, deadline)
         continue
       }

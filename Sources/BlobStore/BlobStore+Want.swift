@@ -24,14 +24,17 @@ extension BlobStore {
     }
   }
 
-  /// The same for the bytes that the caller found damaged: what the places have of them is dropped first.
+  /// The same for bytes that the caller read under `lease`, which is of this range, and found damaged: what the places
+  /// have of them is dropped first, unless that has happened since. Many readers may find the same damage at once.
+  /// Without a lease, because nothing could be read, whatever is here goes.
   public func repair(
-    _ blob: RemoteBlob, _ range: Range<UInt64>, deadline: Deadline?,
+    _ blob: RemoteBlob, _ range: Range<UInt64>, _ lease: BlobView.Lease?, deadline: Deadline?,
     completion: @escaping @Sendable (BlobError?) -> Void
   ) {
     loop.perform { [self] in
       let part = range.clamped(to: 0..<blob.size)
       if part.isEmpty || isStopped { return }
+      if let lease, !blob.view.holds(lease, part.lowerBound, UInt64(part.count)) { return }
       for chunk in blob.chunks(of: part) {
         if blob.memory.view.word(chunk).isPresent { blob.memory.drop(chunk) }
         _ = dropDamaged(blob, chunk, evenIfWhole: true)

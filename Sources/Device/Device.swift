@@ -134,7 +134,8 @@ public final class Device: @unchecked Sendable {
     for queue in 0..<queueCount {
       let port = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
         try image.remote.map { remote throws(Errno) in
-          try FetchPort(sources: sources, waitsForever: remote.settings.waitsForever)
+          try FetchPort(
+            sources: sources, ioTimeout: remote.settings.ioTimeout, waitsForever: remote.settings.waitsForever)
         }
       }
       let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }

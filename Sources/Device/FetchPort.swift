@@ -8,13 +8,16 @@ import Synchronization
 /// queue's ring waits for. Only what is not here takes this way, so it may lock and allocate.
 final class FetchPort: Sendable {
   private let sources: [RemoteSource?]
+  private let ioTimeout: Int
   private let waitsForever: Bool
   private let inbox = Mutex<[Event]>([])
   private let wake: Descriptor
 
-  /// `sources` are the layers', bottom first; nil for files of this machine.
-  init(sources: [RemoteSource?], waitsForever: Bool) throws(Errno) {
+  /// `sources` are the layers', bottom first; nil for files of this machine. `ioTimeout`: milliseconds that a read may
+  /// take, unless it `waitsForever`.
+  init(sources: [RemoteSource?], ioTimeout: Int, waitsForever: Bool) throws(Errno) {
     self.sources = sources
+    self.ioTimeout = ioTimeout
     self.waitsForever = waitsForever
     wake = Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
   }
@@ -22,13 +25,13 @@ final class FetchPort: Sendable {
   /// Readable when `take` has something.
   var descriptor: Int32 { wake.rawValue }
 
-  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool) {
+  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?) {
     guard let source = sources[layer] else { return post(operation, -EIO) }
     let range = offset..<offset + UInt64(count)
-    let deadline = waitsForever ? nil : Deadline(milliseconds: source.patience)
+    let deadline = waitsForever ? nil : Deadline(milliseconds: ioTimeout)
     let completion: @Sendable (BlobError?) -> Void = { error in self.post(operation, error.map { -$0.code } ?? 0) }
-    if repairs {
-      source.store.repair(source.blob, range, deadline: deadline, completion: completion)
+    if let damaged {
+      source.store.repair(source.blob, range, damaged, deadline: deadline, completion: completion)
     } else {
       source.store.want(source.blob, range, .demand, deadline: deadline, completion: completion)
     }

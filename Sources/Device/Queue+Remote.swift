@@ -15,21 +15,21 @@ extension Queue where Transport: ~Copyable {
       operation.pointee.lease = view.lease(operation.pointee.fileOffset, UInt64(operation.pointee.count))
     }
     guard let lease = operation.pointee.lease else {
-      want(index, repairs: false)
+      want(index, damaged: nil)
       return nil
     }
     return lease.place == .cache ? layer.pointee.file : layer.pointee.memoryFile
   }
 
   @inline(never)
-  private mutating func want(_ index: Int, repairs: Bool) {
+  private mutating func want(_ index: Int, damaged: BlobView.Lease?) {
     let operation = operations + index
     operation.pointee.done = 0
     operation.pointee.lease = nil
     operation.pointee.attempts &+= 1
     transport.want(
       layer: Int(operation.pointee.layer), offset: operation.pointee.fileOffset, count: operation.pointee.count,
-      operation: UInt32(truncatingIfNeeded: index), repairs: repairs)
+      operation: UInt32(truncatingIfNeeded: index), damaged: damaged)
   }
 
   /// What was wanted for an operation came: result 0. Or it will not: a negative error number.
@@ -61,9 +61,9 @@ extension Queue where Transport: ~Copyable {
   /// Has the bytes of a remote operation, which are damaged, brought anew: once. False when that does not help.
   mutating func repairs(_ index: Int) -> Bool {
     let operation = operations + index
-    if operation.pointee.lease == nil || operation.pointee.isRepaired { return false }
+    guard let lease = operation.pointee.lease, !operation.pointee.isRepaired else { return false }
     operation.pointee.isRepaired = true
-    want(index, repairs: true)
+    want(index, damaged: lease)
     return true
   }
 }

@@ -1,3 +1,4 @@
+import BlobStore
 import Ring
 import Ublk
 
@@ -52,9 +53,9 @@ protocol QueueTransport: ~Copyable {
   /// Copies memory into the request's pages now: bytes, or a negative error number. Not in a copy device.
   mutating func copyNow(_ memory: UnsafeRawPointer, count: Int, toRequest tag: Int, position: Int) -> Int
 
-  /// Asks for bytes of a remote layer that are not here; `operation` completes as `fetched`. With `repairs`, what is
-  /// here is damaged.
-  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool)
+  /// Asks for bytes of a remote layer that are not here, or that were read under the lease `damaged` and are;
+  /// `operation` completes as `fetched`.
+  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?)
 
   /// Makes `tick` complete once, about a second from now.
   mutating func startTimer()

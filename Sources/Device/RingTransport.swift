@@ -1,3 +1,4 @@
+import BlobStore
 import CLinux
 import Glibc
 import Image
@@ -52,8 +53,8 @@ struct RingTransport: QueueTransport, ~Copyable {
     entry().poll(port.descriptor, userData: Event.userData(.wake, 0))
   }
 
-  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs: Bool) {
-    port?.want(layer: layer, offset: offset, count: count, operation: operation, repairs: repairs)
+  mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?) {
+    port?.want(layer: layer, offset: offset, count: count, operation: operation, damaged: damaged)
   }
 
   /// Why the ring is broken; nil while it is not.

@@ -88,7 +88,8 @@ extension Image.Place {
       case .file(let path): return try Blob(path: path)
       case .remote(let location):
         guard let remote else { preconditionFailure("a place is remote only where layers may be") }
-        let patience = remote.settings.ioTimeout
+        // Opening a layer is more than one read.
+        let patience = max(remote.settings.ioTimeout, 10_000)
         let size = lower.size == 0 ? nil : lower.size
         if let size { remote.expect(size, of: location.digest) }
         let blob = try remote.store.open(

@@ -138,7 +138,8 @@ import TestSupport
         let answer = OneShot<BlobError?>()
         let deadline = Deadline(milliseconds: 1000)
         if isRepair {
-          station.store.repair(remote, range, deadline: deadline) { answer.set($0) }
+          let lease = BlobView.Lease(place: .cache, drops: 0, stamp: 0)
+          station.store.repair(remote, range, lease, deadline: deadline) { answer.set($0) }
         } else {
           station.store.want(remote, range, .demand, deadline: deadline) { answer.set($0) }
         }

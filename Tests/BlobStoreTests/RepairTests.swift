@@ -106,8 +106,13 @@ import TestSupport
     let bytes = try station.bytes(remote, 1 << 16..<5 << 16)
     #expect(!blob.has(bytes, at: 1 << 16))
     let answer = OneShot<BlobError?>()
-    station.store.repair(remote, 70_000..<70_001, deadline: Deadline(milliseconds: 5000)) { answer.set($0) }
+    let lease = try #require(remote.view.lease(70_000, 1))
+    station.store.repair(remote, 70_000..<70_001, lease, deadline: Deadline(milliseconds: 5000)) { answer.set($0) }
     #expect(answer.wait(Deadline(milliseconds: 5000)) == .some(nil))
+    // Another reader that saw the same comes late: what is there by now is not what it saw.
+    let late = OneShot<BlobError?>()
+    station.store.repair(remote, 70_000..<70_001, lease, deadline: Deadline(milliseconds: 5000)) { late.set($0) }
+    #expect(late.wait(Deadline(milliseconds: 5000)) == .some(nil))
     try station.read(remote, 0..<5 << 16, of: blob)
     #expect(station.store.counters.snapshot.repairs == 1)
   }

@@ -1,3 +1,4 @@
+import BlobStore
 import Glibc
 import Ublk
 
@@ -218,7 +219,8 @@ final class FakeTransport: QueueTransport {
     return remotes[number]?.cache ?? files[number]
   }
 
-  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, repairs isRepair: Bool) {
+  func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?) {
+    let isRepair = damaged != nil
     let tag = Int(operation) / RequestState.operationsMax
     guard let remote = remotes[layer] else { return complaints.append("a local layer was wanted") }
     wants += 1
