@@ -123,6 +123,8 @@ extension OnDevice {
       try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }
 
       try disk.fail(.everything)
+      // The blocks that queues decoded last are theirs until there was nothing to do for one to two seconds.
+      sleep(4)
       let none = try sort(failing, content)
       // Pages that user copy has mapped stay in memory when caches are dropped, and one that is in use at that moment
       // may; what is read of them is right, and was before.
