@@ -57,10 +57,10 @@ extension BlobStore {
     flying[flight.fetchClass, default: 1] -= 1
     flight.state = .pausing
     releaseClaims(flight)
-    if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+    if !flight.isWanted { return end(flight, failing: nil) }
     loop.after(milliseconds: milliseconds) { [weak self, weak flight] in
       guard let self, let flight, case .pausing = flight.state else { return }
-      if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+      if !flight.isWanted { return end(flight, failing: nil) }
       flight.state = .waiting
       waiting[flight.fetchClass, default: []].append(flight)
       startWaiting()
@@ -79,15 +79,13 @@ extension BlobStore {
     let state = flight.state
     flight.state = .ended
     flights[ObjectIdentifier(flight)] = nil
+    flight.blob.traffic.remove(flight)
     switch state {
     case .waiting: waiting[flight.fetchClass]?.removeAll { $0 === flight }
     case .flying(let handle):
       flying[flight.fetchClass, default: 1] -= 1
       if let handle { origin.cancel(handle) }
     case .pausing, .ended: break
-    }
-    for chunk in flight.rest {
-      if flight.blob.traffic.flights[chunk] === flight { flight.blob.traffic.flights[chunk] = nil }
     }
     releaseClaims(flight)
   }

@@ -49,14 +49,14 @@ public final class BlobStore: @unchecked Sendable {
   var isStopped = false
   /// Tails of blobs that are being opened, by the number of their fetch.
   var tails: [ObjectIdentifier: Tail] = [:]
-  /// Chunks in memory, the oldest at `shelfNext`.
-  var shelf = [Shelved?](repeating: nil, count: memoryChunksMax)
-  var shelfNext = 0
+  /// What is in memory, the oldest first, and its bytes.
+  var shelf: ArraySlice<Shelved> = []
+  var shelvedBytes: UInt64 = 0
   /// When the next attempt to make room on a full disk may be, and the next report that it is full.
   var fullPause: Deadline?
   /// Bytes that went into the cache since its size was looked at.
   var sinceRoomWasMade: UInt64 = 0
-  let checkBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+  let checkBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
 
   /// A store that fetches from `origin` on `loop`.
   public init(cache: NodeCache?, origin: any BlobOrigin, loop: any EventLoop) throws(BlobError) {

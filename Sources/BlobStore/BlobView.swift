@@ -132,9 +132,9 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   private func touch(_ first: Int, _ last: Int) {
     let now = clock.pointee.load(ordering: .relaxed)
     var chunk = first
-    while chunk <= last {
-      if cache.uses[chunk].load(ordering: .relaxed) != now { cache.uses[chunk].store(now, ordering: .relaxed) }
-      chunk &+= 1
+    while chunk <= last | (ChunkMap.spanChunks &- 1) {
+      if cache.lastUse(chunk) != now { cache.use(chunk, now) }
+      chunk &+= ChunkMap.spanChunks
     }
   }
 }

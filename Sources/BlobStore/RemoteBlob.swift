@@ -63,7 +63,7 @@ public final class RemoteBlob: @unchecked Sendable {
 
   /// The bytes of some chunks.
   func bytes(of chunks: Range<Int>) -> Range<UInt64> {
-    UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(size, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
+    memory.bytes(of: chunks)
   }
 
   /// Whether a chunk is here, whole or not.
