@@ -53,7 +53,7 @@ extension BlobStore {
   /// Lets a flight whose fetch is over wait and then fly again, if somebody still waits for it. Its claims are others'
   /// to take as long: they may have a better way.
   private func goOn(_ flight: Flight, after milliseconds: Int) {
-    flight.freeBuffer()
+    freeBuffer(flight)
     flying[flight.fetchClass, default: 1] -= 1
     flight.state = .pausing
     releaseClaims(flight)
@@ -87,7 +87,14 @@ extension BlobStore {
       if let handle { origin.cancel(handle) }
     case .pausing, .ended: break
     }
+    freeBuffer(flight)
     releaseClaims(flight)
+  }
+
+  /// Only once the origin does not write to it any more.
+  private func freeBuffer(_ flight: Flight) {
+    buffers.put(flight.buffer)
+    flight.buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   }
 
   private func releaseClaims(_ flight: Flight) {

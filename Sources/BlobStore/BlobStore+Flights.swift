@@ -95,7 +95,8 @@ extension BlobStore {
     let blob = flight.blob
     let bytes = blob.bytes(of: flight.rest)
     let start = flight.next
-    let buffer = flight.makeBuffer()
+    let buffer = buffers.take(bytes.count)
+    flight.buffer = buffer
     counters.fetchesAtomic.add(1, ordering: .relaxed)
     flying[flight.fetchClass, default: 0] += 1
     flight.state = .flying(nil)

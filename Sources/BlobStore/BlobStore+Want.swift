@@ -251,6 +251,7 @@ extension BlobStore {
       }
       waiters.removeAll { $0.isDone }
       for flight in flights.values { restartIfStuck(flight) }
+      if flights.isEmpty { buffers.release() }
       if !waiters.isEmpty || !flights.isEmpty { sweepSoon() }
     }
   }

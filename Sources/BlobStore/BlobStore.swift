@@ -38,6 +38,7 @@ public final class BlobStore: @unchecked Sendable {
   /// Those of them that wait for their turn, by class.
   var waiting: [FetchClass: [Flight]] = [:]
   var isStarting = false
+  var buffers = FlightBuffers()
   /// How many of a class are under way.
   var flying: [FetchClass: Int] = [:]
   /// Blobs with chunks that other processes fetch.

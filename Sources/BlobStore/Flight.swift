@@ -79,7 +79,8 @@ final class Flight: @unchecked Sendable {
   var waits: [Wait] = []
   /// When the origin should have ended the fetch; nil: it has no end.
   var fetchDeadline: Deadline?
-  private(set) var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  /// Where the fetch under way writes to: from `FlightBuffers`.
+  var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
   init(_ blob: RemoteBlob, _ chunks: Range<Int>, _ fetchClass: FetchClass, isPrivate: Bool = false) {
     self.blob = blob
@@ -93,18 +94,6 @@ final class Flight: @unchecked Sendable {
 
   /// What is still to be fetched.
   var rest: Range<Int> { next..<chunks.upperBound }
-
-  /// Room for the rest.
-  func makeBuffer() -> UnsafeMutableRawBufferPointer {
-    buffer.deallocate()
-    buffer = .allocate(byteCount: blob.bytes(of: rest).count, alignment: 4096)
-    return buffer
-  }
-
-  func freeBuffer() {
-    buffer.deallocate()
-    buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-  }
 
   /// Adds the waits, of some range, that concern its chunks.
   func take(_ waits: [Wait]) { self.waits += waits.compactMap { $0.clamped(to: rest) } }
