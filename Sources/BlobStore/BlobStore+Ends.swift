@@ -13,6 +13,7 @@ extension BlobStore {
     let blob = flight.blob
     switch result {
     case .success(let found):
+      pace.noteFirstByte(found.firstByteMicroseconds)
       if let size = found.totalSize, size != blob.size {
         let (digest, url) = (blob.location.digest, blob.location.url)
         end(flight, failing: .sizeMismatch(digest: digest, expected: blob.size, found: size, where: url))
@@ -53,8 +54,8 @@ extension BlobStore {
   /// Lets a flight whose fetch is over wait and then fly again, if somebody still waits for it. Its claims are others'
   /// to take as long: they may have a better way.
   private func goOn(_ flight: Flight, after milliseconds: Int) {
+    countFlying(flight, as: flight.fetchClass, -1)
     freeBuffer(flight)
-    flying[flight.fetchClass, default: 1] -= 1
     flight.state = .pausing
     releaseClaims(flight)
     if !flight.isWanted { return end(flight, failing: nil) }
@@ -83,7 +84,7 @@ extension BlobStore {
     switch state {
     case .waiting: waiting[flight.fetchClass]?.removeAll { $0 === flight }
     case .flying(let handle):
-      flying[flight.fetchClass, default: 1] -= 1
+      countFlying(flight, as: flight.fetchClass, -1)
       if let handle { origin.cancel(handle) }
     case .pausing, .ended: break
     }

@@ -22,8 +22,8 @@ extension BlobStore {
       waiting[old]?.removeAll { $0 === flight }
       waiting[fetchClass, default: []].append(flight)
     case .flying:
-      flying[old, default: 0] -= 1
-      flying[fetchClass, default: 0] += 1
+      countFlying(flight, as: old, -1)
+      countFlying(flight, as: fetchClass, 1)
     case .pausing, .ended: return
     }
     startWaiting()
@@ -38,15 +38,33 @@ extension BlobStore {
     isStarting = false
   }
 
-  /// Takes the next flight out of its line; nil when none may start. The background waits for silence.
+  /// Counts a flight in, with 1, or out, with -1.
+  func countFlying(_ flight: Flight, as fetchClass: FetchClass, _ sign: Int) {
+    flying[fetchClass, default: 0] += sign
+    flyingBytes[fetchClass, default: 0] += sign * flight.buffer.count
+  }
+
+  /// Takes the next flight out of its line; nil when none may start.
   private func nextToFly() -> Flight? {
-    for fetchClass in FetchClass.allCases.reversed() where !(waiting[fetchClass] ?? []).isEmpty {
-      let isSilent = !flying.contains { $0.key > .background && $0.value > 0 }
-      if flying[fetchClass, default: 0] < fetchClass.flightsMax, fetchClass > .background || isSilent {
-        return waiting[fetchClass]!.removeFirst()
-      }
+    for fetchClass in FetchClass.allCases.reversed() {
+      guard let next = waiting[fetchClass]?.first else { continue }
+      if mayFly(next) { return waiting[fetchClass]!.removeFirst() }
     }
     return nil
+  }
+
+  private func mayFly(_ flight: Flight) -> Bool {
+    let fetchClass = flight.fetchClass
+    guard flying[fetchClass, default: 0] < fetchClass.flightsMax else { return false }
+    switch fetchClass {
+    case .demand: return true
+    case .prefetch:
+      let all = flying.values.reduce(0, +)
+      return all < PrefetchPace.flightsMax
+        && pace.allows(flight.blob.bytes(of: flight.rest).count, beside: flyingBytes[.prefetch, default: 0])
+    // The background waits for silence.
+    case .background: return !flying.contains { $0.key > .background && $0.value > 0 }
+    }
   }
 
   /// Claims a flight's chunks and fetches them; those that another process has claimed are watched instead.
@@ -98,7 +116,12 @@ extension BlobStore {
     let buffer = buffers.take(bytes.count)
     flight.buffer = buffer
     counters.fetchesAtomic.add(1, ordering: .relaxed)
-    flying[flight.fetchClass, default: 0] += 1
+    switch flight.fetchClass {
+    case .demand: pace.noteDemand()
+    case .prefetch where flying[.prefetch, default: 0] == 0: pace.noteStart()
+    case .prefetch, .background: break
+    }
+    countFlying(flight, as: flight.fetchClass, 1)
     flight.state = .flying(nil)
     let deadline = deadline(of: flight)
     flight.fetchDeadline = deadline
@@ -143,6 +166,7 @@ extension BlobStore {
   private func arrive(_ flight: Flight, _ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) {
     let blob = flight.blob
     counters.fetchedBytesAtomic.add(UInt64(bytes.count), ordering: .relaxed)
+    pace.note(bytes.count)
     let isStored = flight.holdsClaims && storeInCache(blob, chunks, bytes)
     if !isStored, let error = keepInMemory(blob, chunks, bytes) {
       for wait in flight.waits where wait.chunks.overlaps(chunks) { wait.waiter.finish(error) }

@@ -15,6 +15,8 @@ import Synchronization
 /// Claims are locks of the kernel on the map's file, so that a killed process holds none; a process that is stopped is
 /// given two seconds, then its chunks are fetched past the cache.
 public final class BlobStore: @unchecked Sendable {
+  /// Bytes that are here or not as a whole.
+  public static let residencyBytes = ChunkMap.chunkBytes
   /// The node's cache; nil when everything goes through memory.
   public let cache: NodeCache?
   /// What it has done.
@@ -39,8 +41,10 @@ public final class BlobStore: @unchecked Sendable {
   var waiting: [FetchClass: [Flight]] = [:]
   var isStarting = false
   var buffers = FlightBuffers()
-  /// How many of a class are under way.
+  /// How many of a class are under way, and their bytes.
   var flying: [FetchClass: Int] = [:]
+  var flyingBytes: [FetchClass: Int] = [:]
+  var pace = PrefetchPace()
   /// Blobs with chunks that other processes fetch.
   var watched: [ObjectIdentifier: RemoteBlob] = [:]
   var isWatching = false

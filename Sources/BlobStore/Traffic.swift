@@ -11,6 +11,8 @@ struct Traffic {
   /// Whether the registry has been heard of the blob's size, which is not contradicted. Until then nothing of an answer
   /// is used before its end: it may be about another blob than is meant.
   var isSizeKnown = false
+  /// What becomes of what a prefetch names; nil where there was none.
+  var grading: Grading?
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.
