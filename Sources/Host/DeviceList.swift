@@ -78,7 +78,7 @@ public struct DeviceListing: Encodable, Sendable {
     } catch {
       return DeviceListing(id: id, device: "/dev/ublkb\(id)", state: .unknown, problem: error.description)
     }
-    let counters = (try? CounterPage.read(directory.countersPath(id)))?.total
+    let counters = (try? CounterPage.read(directory.countersPath(id)))?.counters.total
     var listing = DeviceListing(
       id: id, device: state.device, state: .live, size: state.size, image: state.config, layers: state.layers,
       queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
