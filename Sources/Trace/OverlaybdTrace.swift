@@ -11,7 +11,7 @@ import ZFile
 ///                                       16 8  offset, bytes
 ///
 /// It does not say which image it belongs to.
-public struct Trace: Equatable, Sendable {
+public struct OverlaybdTrace: Equatable, Sendable {
   /// One read.
   public struct Record: Equatable, Sendable {
     /// What was done, as stored.
