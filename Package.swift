@@ -59,7 +59,7 @@ let package = Package(
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
