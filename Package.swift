@@ -53,7 +53,7 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
+      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],

@@ -42,7 +42,7 @@ public struct WarmPlan: Sendable {
   public init(_ traces: [AccessTrace], for image: Image) {
     var parts = image.layers.map { LayerParts(size: $0.blob.fileSize, isRemote: $0.blob.remote != nil) }
     for trace in traces {
-      let here = image.indices(of: trace.layers)
+      let here = image.layerNumbers(of: trace)
       for access in trace.accesses { add(access, here, image, &parts) }
     }
     for part in parts where part.isRemote { remoteBytes += part.byteCount }
@@ -131,13 +131,5 @@ private struct LayerParts {
     stride(from: range.lowerBound, to: range.upperBound, by: Int(WarmPlan.requestMax)).map {
       $0..<min(range.upperBound, $0 + WarmPlan.requestMax)
     }
-  }
-}
-
-extension Image {
-  /// Where the layers of a trace are in this image; nil for those that it does not have. They may be in another order.
-  func indices(of others: [TraceLayer]) -> [Int?] {
-    let own = traceLayers
-    return others.map { other in own.firstIndex { $0.identity == other.identity && $0.size == other.size } }
   }
 }
