@@ -116,6 +116,7 @@ extension BlobStore {
     let buffer = buffers.take(bytes.count)
     flight.buffer = buffer
     counters.fetchesAtomic.add(1, ordering: .relaxed)
+    if flight.fetchClass == .prefetch { counters.prefetchesAtomic.add(1, ordering: .relaxed) }
     switch flight.fetchClass {
     case .demand: pace.noteDemand()
     case .prefetch where flying[.prefetch, default: 0] == 0: pace.noteStart()

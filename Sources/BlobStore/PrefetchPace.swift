@@ -5,13 +5,13 @@ import Registry
 /// reads would wait behind it. Of the store's loop only.
 ///
 /// The way holds its rate times its round trip. Both are seen on the answers: the shortest time from a request to its
-/// first byte, and the most bytes that arrived within a while. At first nothing is known; then twice as much as was seen
-/// to fit is tried, until the rate grows no more.
+/// first byte, and the most bytes that arrived within a while. Twice of that is kept under way, because what is being asked
+/// for or sent is under way too, and because a way that holds more than was seen is found only by trying.
 struct PrefetchPace {
   /// Fetches of all classes under way above which no prefetch is started: the places that there are at one host, with
   /// some left for demand.
   static let flightsMax = 40
-  /// Bytes that may be under way before anything is known, and that may always be.
+  /// Bytes that may be under way before anything is known, and when nobody reads; and those that always may.
   private static let bytesAtFirst = 512 << 10
   private static let bytesMin = 128 << 10
   /// Nanoseconds without demand after which the way is prefetch's alone.
@@ -22,9 +22,6 @@ struct PrefetchPace {
   private var roundTrip: UInt64 = .max
   /// Bytes a nanosecond.
   private var rates: [Double] = []
-  private var isGrowing = true
-  /// Looks in a row at which the rate did not grow.
-  private var flat = 0
   private var windowBegan: UInt64 = 0
   private var windowBytes = 0
   private var lastDemand: UInt64 = 0
@@ -53,10 +50,6 @@ struct PrefetchPace {
     let rate = Double(windowBytes) / Double(time)
     windowBegan = now
     windowBytes = 0
-    if isGrowing {
-      flat = rate > 1.25 * (rates.max() ?? 0) ? 0 : flat + 1
-      isGrowing = flat < 3
-    }
     rates.append(rate)
     if rates.count > Self.samplesMax { rates.removeFirst() }
   }
@@ -69,6 +62,6 @@ struct PrefetchPace {
     let held = rate * Double(roundTrip)
     // While somebody reads half of the way is his, so that he finds it free.
     if monotonicNanoseconds() - lastDemand < Self.silence { return max(Self.bytesMin, Int(held / 2)) }
-    return isGrowing ? max(Self.bytesAtFirst, Int(held * 2)) : max(Self.bytesMin, Int(held * 1.25))
+    return max(Self.bytesAtFirst, Int(held * 2))
   }
 }

@@ -97,21 +97,26 @@ public final class Prefetcher: Sendable {
     if shares.isEmpty { return endRound(round) }
     for (number, share) in shares.enumerated() {
       do throws(Errno) {
-        _ = try Posix.Thread(name: "prefetch-\(number)") { [self] in
+        let thread = try Posix.Thread(name: "prefetch-\(number)") { [self] in
           bring(share)
-          let isLast = state.withLock { state in
-            state.running -= 1
-            return state.running == 0
-          }
-          if isLast { endRound(round) }
+          endShare(round)
         }
+        thread.detach()
       } catch {
         // One thread does what another could not be started for.
         if number == 0 { throw error }
         bring(share)
-        state.withLock { $0.running -= 1 }
+        endShare(round)
       }
     }
+  }
+
+  private func endShare(_ round: Int) {
+    let isLast = state.withLock { state in
+      state.running -= 1
+      return state.running == 0
+    }
+    if isLast { endRound(round) }
   }
 
   /// Deals requests out, each to the share with the fewest bytes.
@@ -126,7 +131,7 @@ public final class Prefetcher: Sendable {
     return shares
   }
 
-  /// On the thread that ended last.
+  /// On the thread that ended last, which waits for the next round, or on the one that starts it if there is nothing.
   private func endRound(_ round: Int) {
     let milliseconds = elapsed
     let again = state.withLock { state -> [WarmPlan.Request] in
@@ -200,6 +205,12 @@ public final class Prefetcher: Sendable {
       }
     }
     signal()
+  }
+
+  /// Makes the descriptor unreadable until something changes again.
+  public func clearChange() {
+    var count: UInt64 = 0
+    _ = read(change.rawValue, &count, 8)
   }
 
   private func signal() {

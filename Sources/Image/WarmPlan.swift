@@ -22,10 +22,6 @@ public struct WarmPlan: Sendable {
   public private(set) var remoteBytes: UInt64 = 0
   /// Bytes of layers that are files of this machine: they need not come.
   public private(set) var localBytes: UInt64 = 0
-  /// Bytes that the traces name of layers that this image does not have.
-  public private(set) var foreignBytes: UInt64 = 0
-  /// Bytes that the traces name beyond the end of the disk.
-  public private(set) var beyondBytes: UInt64 = 0
   /// Ranges of the disk in the order of their times, for filling its page cache.
   public private(set) var deviceRanges: [Range<UInt64>] = []
 
@@ -38,38 +34,31 @@ public struct WarmPlan: Sendable {
   /// What is rounded to: what the store has or has not.
   static let unit = BlobStore.residencyBytes
 
-  /// The plan for `traces`, which may be of other images, on `image`.
+  /// The plan for `traces`, which are of `image`.
   public init(_ traces: [AccessTrace], for image: Image) {
     var parts = image.layers.map { LayerParts(size: $0.blob.fileSize, isRemote: $0.blob.remote != nil) }
     for trace in traces {
-      let here = image.layerNumbers(of: trace)
-      for access in trace.accesses { add(access, here, image, &parts) }
+      for access in trace.accesses { add(access, image, &parts) }
     }
     for part in parts where part.isRemote { remoteBytes += part.byteCount }
     for part in parts where !part.isRemote { localBytes += part.byteCount }
     requests = parts.enumerated().flatMap { $1.isRemote ? $1.requests(layer: $0) : [] }
-    requests.sort {
-      ($0.microseconds, $0.layer, $0.range.lowerBound) < ($1.microseconds, $1.layer, $1.range.lowerBound)
-    }
+    requests.sort { ($0.microseconds, $0.layer, $0.range.lowerBound) < ($1.microseconds, $1.layer, $1.range.lowerBound) }
   }
 
-  private mutating func add(
-    _ access: TraceAccess, _ here: [Int?], _ image: Image, _ parts: inout [LayerParts]
-  ) {
-    let device = access.device.clamped(to: 0..<image.virtualSize)
-    guard let number = access.layer else {
-      beyondBytes += UInt64(access.device.count - device.count)
-      image.forEachPiece(ofDevice: device) { ranges += parts[$0.layer].add($0.stored, access.microseconds) ? 1 : 0 }
-      if !device.isEmpty { deviceRanges.append(device) }
+  private mutating func add(_ access: TraceAccess, _ image: Image, _ parts: inout [LayerParts]) {
+    guard let layer = access.layer else {
+      image.forEachPiece(ofDevice: access.device) { add($0.access(at: access.microseconds), image, &parts) }
       return
     }
-    guard let layer = here[number] else {
-      foreignBytes += UInt64(access.stored.count)
-      return
+    guard parts[layer].add(access.stored, access.microseconds) else { return }
+    ranges += 1
+    guard !access.device.isEmpty else { return }
+    if let last = deviceRanges.last, last.upperBound == access.device.lowerBound {
+      deviceRanges[deviceRanges.count - 1] = last.lowerBound..<access.device.upperBound
+    } else {
+      deviceRanges.append(access.device)
     }
-    let isNew = parts[layer].add(access.stored, access.microseconds)
-    if isNew { ranges += 1 }
-    if isNew, !device.isEmpty { deviceRanges.append(device) }
   }
 }
 
