@@ -10,7 +10,7 @@ import Registry
 struct PrefetchPace {
   /// Fetches of all classes under way above which no prefetch is started: the places that there are at one host, with
   /// some left for demand.
-  static let flightsMax = 40
+  static let flightsMax = 48
   /// Bytes that may be under way before anything is known, and when nobody reads; and those that always may.
   private static let bytesAtFirst = 512 << 10
   private static let bytesMin = 128 << 10
