@@ -104,7 +104,10 @@ let package = Package(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Posix"], swiftSettings: settings),
+    .testTarget(
+      name: "DeviceTests",
+      dependencies: ["TestRegistry", "TestSupport", "Posix", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
