@@ -40,10 +40,12 @@ let package = Package(
     // Pure formats: no I/O, no Foundation.
     .target(name: "LSMT", swiftSettings: settings),
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
-    .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
+    .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
+
+    .target(name: "JSON", swiftSettings: settings),
 
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
-    .target(name: "Registry", dependencies: ["Posix", "CCurl", "CLinux"], swiftSettings: settings),
+    .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
 
     // From an image's configuration to extents, and from extents to a device.
     .target(
@@ -51,7 +53,7 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
+      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
@@ -59,7 +61,7 @@ let package = Package(
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -81,7 +83,7 @@ let package = Package(
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
-    .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
+    .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "ImageTests",
       dependencies: [
@@ -94,7 +96,7 @@ let package = Package(
       name: "TestRegistry", dependencies: ["Posix", "CLinux"], path: "Tests/TestRegistry",
       swiftSettings: settings),
     .testTarget(
-      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "TestSupport", "Posix"],
+      name: "RegistryTests", dependencies: ["Registry", "JSON", "TestRegistry", "TestSupport", "Posix"],
       swiftSettings: settings),
     .testTarget(
       name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "TestSupport", "Posix", "CLinux", "ZFile"],
@@ -103,10 +105,13 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
+    .testTarget(
+      name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
     .testTarget(
       name: "DeviceTests",
-      dependencies: ["TestRegistry", "TestSupport", "Posix", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: [
+        "TestRegistry", "TestSupport", "Trace", "Posix", "CLinux", .product(name: "Crypto", package: "swift-crypto"),
+      ],
       swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -14,6 +14,8 @@ public struct ServerOptions: Sendable {
   public var directory: RunDirectory
   /// How layers that are in a registry are had.
   public var remote: RemoteSettings
+  /// Where a trace of all that is read goes, absolute; nil for none.
+  public var recordPath: String?
 
   /// All options.
   public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory, remote: RemoteSettings) {
@@ -36,6 +38,9 @@ struct Server {
     identity = try ProcessIdentity.current()
   }
 
+  /// A device that is taken away is not kept by the disk of its trace.
+  private static var writingTime: Deadline { Deadline(milliseconds: 5000) }
+
   private var directory: RunDirectory { options.directory }
 
   /// Opens the image, makes the device and serves it until a signal or the kernel ends it. `report` gets what
@@ -47,15 +52,28 @@ struct Server {
     ServerProcess.prepare(log)
     try directory.make()
     let image = try openImage()
+    let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
     ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded, log)
-    let device = try start(image)
+    let device: Device
+    do throws(HostError) { device = try start(image, startsRecording: recording != nil) } catch {
+      recording?.abandon()
+      throw error
+    }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
+    let control: ControlServer
+    do throws(HostError) {
+      control = try ControlServer(device, directory, try recording?.begin(device), log)
+    } catch {
+      try? stop(device)
+      throw error
+    }
     do throws(HostError) {
       try waitUntilUsable(device)
       try directory.write(state(image, device.id, device.queueCount, .serving, dataPath: device.dataPath))
       watch?.report(log)
       try report(.ready(device.id))
     } catch {
+      _ = control.stop(Self.writingTime)
       try? stop(device)
       throw error
     }
@@ -65,6 +83,9 @@ struct Server {
     image.remote?.startDownload(of: image)
     waitForEnd(device, signals, watch)
     signals.release()
+    if !control.stop(Self.writingTime) {
+      log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
+    }
     if let failure = device.failure {
       // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
       // process go: the disk ends with it.
@@ -83,11 +104,13 @@ struct Server {
     }
   }
 
-  private func start(_ image: Image) throws(HostError) -> Device {
+  private func start(_ image: Image, startsRecording: Bool) throws(HostError) -> Device {
+    var device = options.device
+    device.startsRecording = startsRecording
     var claimed: UInt32?
     var failure: HostError?
     do throws(DeviceError) {
-      return try Device.start(image: image, options: options.device) { id, queues throws(Errno) in
+      return try Device.start(image: image, options: device) { id, queues throws(Errno) in
         claimed = id
         do throws(HostError) {
           try claim(state(image, id, queues, .starting, dataPath: .copy))

@@ -14,6 +14,11 @@ extension ImageConfig {
         name: name, field: upper.target != nil ? "upper.target" : "upper.gzipIndex",
         advice: "turboOCI is not served; convert the image to overlaybd layers")
     }
+    if accelerationLayer, recordTracePath != nil {
+      throw .invalid(
+        name: name, field: "recordTracePath",
+        problem: "is set beside accelerationLayer, and only one trace can be meant; remove one of them")
+    }
     if accelerationLayer, let last = lowers.last {
       throw .unsupported(
         name: name, field: "accelerationLayer",
@@ -36,7 +41,6 @@ extension ImageConfig {
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []
-    if recordTracePath != nil { fields.append("`recordTracePath`: traces are neither recorded nor replayed") }
     if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
     return fields.map { "\(name): \($0)" }
   }

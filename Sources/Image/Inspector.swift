@@ -37,7 +37,7 @@ public struct Inspector {
         result.tar = .init(payloadOffset: blob.payloadOffset, payloadSize: blob.payloadSize)
       }
       let prefix = try blob.bytes(at: 0, count: Int(min(blob.payloadSize, 512)))
-      if Trace.isTrace(prefix: prefix.span.bytes) {
+      if OverlaybdTrace.isTrace(prefix: prefix.span.bytes) {
         try inspectTrace(blob)
       } else if isJSON(prefix), !blob.isTarWrapped {
         try inspectConfig()
@@ -62,7 +62,7 @@ public struct Inspector {
     }
     let bytes = try blob.bytes(at: 0, count: Int(blob.payloadSize))
     do throws(TraceError) {
-      let records = try Trace(parsing: bytes.span.bytes).records
+      let records = try OverlaybdTrace(parsing: bytes.span.bytes).records
       result.trace = .init(
         records: records.count, bytes: records.reduce(0) { $0.addingReportingOverflow($1.count).partialValue },
         layers: records.map { UInt64($0.layer) + 1 }.max() ?? 0)

@@ -49,3 +49,19 @@ extension JumpTable {
     }
   }
 }
+
+extension JumpTable.View {
+  /// The block that has byte `offset` of the file; the first or the last one for what is before or behind all blocks. There
+  /// must be a block.
+  public func block(storedAt offset: UInt64) -> Int {
+    precondition(blockCount > 0)
+    var first = 0
+    var end = blockCount
+    // The first block that begins behind `offset`.
+    while first < end {
+      let middle = (first + end) / 2
+      if storedOffset(ofBlock: middle) <= offset { first = middle + 1 } else { end = middle }
+    }
+    return max(first - 1, 0)
+  }
+}

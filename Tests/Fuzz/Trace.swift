@@ -12,8 +12,8 @@ enum TheFuzzer: Fuzzer {
 
   private static func parse(_ bytes: [UInt8]) {
     do throws(TraceError) {
-      let records = try Trace(parsing: bytes.span.bytes).records
-      require(Trace.isTrace(prefix: bytes.span.bytes), "parsed, although it does not claim to be a trace")
+      let records = try OverlaybdTrace(parsing: bytes.span.bytes).records
+      require(OverlaybdTrace.isTrace(prefix: bytes.span.bytes), "parsed, although it does not claim to be a trace")
       require(unit * (records.count + 1) == bytes.count, "\(records.count) records in \(bytes.count) bytes")
       for record in records {
         require(record.offset <= UInt64(Int64.max) - record.count, "\(record) ends beyond any file")

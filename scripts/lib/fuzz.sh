@@ -18,21 +18,22 @@ fuzz_modules=(
   "Posix Sources/Posix/*.swift"
   "LSMT Sources/LSMT/*.swift"
   "ZFile Sources/ZFile/*.swift"
+  "JSON Sources/JSON/*.swift"
   "Trace Sources/Trace/*.swift"
-  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/JSONValue.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
+  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
   "BlobStore Sources/BlobStore/BlobError.swift"
   "Image Sources/Image/ImageConfig*.swift Sources/Image/ServiceConfig*.swift Sources/Image/JSON*.swift Sources/Image/ImageError.swift Sources/Image/Paths.swift"
 )
 
 # Fuzzer, the modules that it tests, in the order of linking, and the files of Tests/Fuzz besides its own and Support.
 fuzzers=(
-  "Config Posix LSMT ZFile BlobStore Image"
+  "Config Posix LSMT ZFile JSON Trace BlobStore Image"
   "LSMT LSMT MapChecks.swift"
   "Index LSMT MapChecks.swift"
   "ZFile ZFile"
   "Tar ZFile"
-  "Trace ZFile Trace"
-  "Registry Registry ../RegistryTests/Support/ParserChecks.swift"
+  "Trace ZFile JSON Trace"
+  "Registry JSON Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
 run_fuzzers() {

@@ -3,8 +3,8 @@ import Testing
 
 @testable import Trace
 
-@Suite("Binary traces")
-struct TraceTests {
+@Suite("Traces of overlaybd")
+struct OverlaybdTraceTests {
   /// Two records: 4096 bytes at 0 of layer 0, 131072 bytes at 0x123000 of layer 3.
   static let example: [UInt8] = [
     0x20, 0x18, 0xEF, 0xC2, 0, 0, 0, 0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0x59, 0x37, 0x33, 0x4A, 0, 0, 0, 0,
@@ -18,9 +18,11 @@ struct TraceTests {
     .deletingLastPathComponent().appending(path: "../shared/fixtures").standardizedFileURL.path
   private static let fixture = FileManager.default.contents(atPath: "\(fixtures)/trace/t1.trace")
 
-  private func parse(_ bytes: [UInt8]) throws(TraceError) -> Trace { try Trace(parsing: bytes.span.bytes) }
+  private func parse(_ bytes: [UInt8]) throws(TraceError) -> OverlaybdTrace {
+    try OverlaybdTrace(parsing: bytes.span.bytes)
+  }
 
-  private func isTrace(_ bytes: [UInt8]) -> Bool { Trace.isTrace(prefix: bytes.span.bytes) }
+  private func isTrace(_ bytes: [UInt8]) -> Bool { OverlaybdTrace.isTrace(prefix: bytes.span.bytes) }
 
   @Test("the format's example parses")
   func example() throws {
