@@ -105,8 +105,14 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix", "CLinux"], swiftSettings: settings),
+    .testTarget(
+      name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
+    .testTarget(
+      name: "DeviceTests",
+      dependencies: [
+        "TestRegistry", "TestSupport", "Trace", "Posix", "CLinux", .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -19,6 +19,8 @@ public final class RemoteLayers: Sendable {
   /// Starts the threads. Must be after the process's last fork.
   public init(_ settings: RemoteSettings) throws(ImageError) {
     self.settings = settings
+    // A peer or a mirror that can never be asked would otherwise be passed over without a word.
+    do throws(RegistryError) { try settings.registry.check() } catch { throw .blob(.registry(error)) }
     var cache: NodeCache?
     var problem: BlobError?
     if let folder = settings.cacheFolder {

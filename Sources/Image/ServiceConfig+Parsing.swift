@@ -66,6 +66,7 @@ extension ServiceConfig {
     try oneOf("cacheConfig.cacheType", cacheConfig?.cacheType, ["file", "ocf", "download"])
     try oneOf("cacheType", cacheType, ["file", "ocf", "download"])
     try oneOf("credentialConfig.mode", credentialConfig?.mode, ["file", "http", "https", "uds"])
+    try checkCredentials(name: name)
     try oneOf("warmblk.onTimeout", warmblk?.onTimeout, ["fail", "wait"])
     if let seconds = warmblk?.ioTimeout, !(1...86_400).contains(seconds) {
       throw .invalid(name: name, field: "warmblk.ioTimeout", problem: "is \(seconds); 1 to 86400 seconds")
@@ -83,5 +84,21 @@ extension ServiceConfig {
       guard let size, size % 4096 != 0 || size & (size &- 1) != 0 || size == 0 else { continue }
       throw .invalid(name: name, field: field, problem: "is \(size); it must be a power of two from 4096")
     }
+  }
+
+  /// Without a path, or with one that cannot be asked, a registry would be asked as nobody and refuse for another reason.
+  private func checkCredentials(name: String) throws(ImageError) {
+    guard let mode = absent(credentialConfig?.mode) else { return }
+    let path = absent(credentialConfig?.path)
+    let problem: String? =
+      switch (mode, path) {
+      case (_, nil): "is missing, and mode \(mode) needs it"
+      case ("http", let path?) where !path.hasPrefix("http://") && !path.hasPrefix("https://"):
+        "is \(path); mode http needs a URL"
+      // Whoever says https does not want passwords to come in the open.
+      case ("https", let path?) where !path.hasPrefix("https://"): "is \(path); mode https needs an https URL"
+      default: nil
+      }
+    if let problem { throw .invalid(name: name, field: "credentialConfig.path", problem: problem) }
   }
 }

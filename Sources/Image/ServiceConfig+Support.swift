@@ -21,6 +21,10 @@ extension ServiceConfig {
       ("logConfig", logConfig?.logPath != nil, journal),
       ("logLevel", logLevel != nil, journal),
       ("logPath", logPath != nil, journal),
+      (
+        "credentialConfig.path", absent(credentialConfig?.mode) == nil && absent(credentialConfig?.path) != nil,
+        "without `credentialConfig.mode` it is not known what it is; `credentialFilePath` is used"
+      ),
       ("exporterConfig", exporterConfig?.enable ?? false, "`warmblk metrics` prints them"),
       ("prefetchConfig", prefetchConfig?.concurrency != nil, "how many requests are under way follows the network"),
       ("serviceConfig", serviceConfig?.enable ?? false, "there is no API for live snapshots"),

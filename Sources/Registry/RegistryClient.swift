@@ -23,7 +23,7 @@ public final class RegistryClient: @unchecked Sendable {
   /// host's name or certificate is wrong: for when somebody waits for the news.
   public var isHasty = false
 
-  /// From any thread. Whether files and addresses of `settings` can be used is a matter of ``RegistrySettings/check()``.
+  /// From any thread. Whether the addresses in `settings` can be used is a matter of ``RegistrySettings/check()``.
   public init(loop: NetworkLoop, settings: RegistrySettings) {
     self.loop = loop
     self.settings = settings

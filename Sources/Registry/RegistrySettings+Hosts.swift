@@ -1,6 +1,3 @@
-import Glibc
-import Posix
-
 extension RegistrySettings {
   /// What is set for the host of `address`: by `host:port`, else by `host`.
   func host(_ address: WebAddress) -> Host {
@@ -24,38 +21,18 @@ extension RegistrySettings {
     }
   }
 
-  /// Whether everything can be used: addresses, files of certificates. At the start, so that a mistake shows before the
-  /// first read; ``RegistryClient`` does not call it.
+  /// Whether all addresses are ones. Files of certificates are read with each connection, and whose are not right shows
+  /// in an error that names the blob, too. ``RegistryClient`` does not call it.
   public func check() throws(RegistryError) {
-    try check("caFile", caFile)
-    try check("clientCertificate", clientCertificate)
-    if let peerPrefix, WebAddress(peerPrefix) == nil {
-      throw .settings(field: "peerPrefix", problem: "is \(withoutSecrets(peerPrefix)): not an http or https URL")
-    }
+    if let peerPrefix { try check("peerPrefix", "is", peerPrefix) }
     for (name, host) in hosts.sorted(by: { $0.key < $1.key }) {
-      try check("hosts[\(name)].caFile", host.caFile)
-      try check("hosts[\(name)].clientCertificate", host.clientCertificate)
-      for mirror in host.mirrors where WebAddress(mirror) == nil {
-        throw .settings(
-          field: "hosts[\(name)].mirrors", problem: "has \(withoutSecrets(mirror)): not an http or https URL")
-      }
+      for mirror in host.mirrors { try check("hosts[\(name)].mirrors", "has", mirror) }
     }
-    for case .http(let url, _, let caFile, let certificate) in credentials {
-      guard WebAddress(url) != nil else {
-        throw .settings(field: "credentials", problem: "has \(withoutSecrets(url)): not an http or https URL")
-      }
-      try check("credentials.caFile", caFile)
-      try check("credentials.clientCertificate", certificate)
-    }
+    for case .http(let url, _, _, _) in credentials { try check("credentials", "has", url) }
   }
 
-  private func check(_ field: String, _ file: String?) throws(RegistryError) {
-    guard let file, access(file, R_OK) != 0 else { return }
-    throw .settings(field: field, problem: "is \(file): \(Errno.last)")
-  }
-
-  private func check(_ field: String, _ certificate: ClientCertificate?) throws(RegistryError) {
-    try check("\(field).certificateFile", certificate?.certificateFile)
-    try check("\(field).keyFile", certificate?.keyFile)
+  private func check(_ field: String, _ verb: String, _ url: String) throws(RegistryError) {
+    if WebAddress(url) != nil { return }
+    throw .settings(field: field, problem: "\(verb) \(withoutSecrets(url)): not an http or https URL")
   }
 }

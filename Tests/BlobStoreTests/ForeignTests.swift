@@ -36,24 +36,43 @@ import TestSupport
     }
   }
 
+  /// Shows in `round` what a reader does before it loses its patience with another store, if `isWithin` says of its wait
+  /// that it did not last so long. On a loaded machine the patience may be over before the other store is gone, and then the
+  /// reader rightly does something else: that is no failure, but it must not be so each time.
+  private func withinPatience(_ round: (_ isWithin: (Wait) -> Bool) throws -> Void) rethrows {
+    var isShown = false
+    for _ in 0..<10 where !isShown {
+      try round { wait in
+        isShown = wait.took().map { $0 < 1900 } ?? false
+        return isShown
+      }
+    }
+    #expect(isShown, "ten times bytes came only when the patience with the other store was over")
+  }
+
   @Test("what a store was fetching when it went away is fetched by who waits for it")
   func dies() throws {
     var random = SplitMix.announced("dies")
     let blob = TestBlob(count: 20 << 16, &random)
-    let scratch = try Scratch()
-    let reader = try Station(scratch("cache"), [blob])
-    let remote = try reader.open(blob)
-    var other: Station? = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(isSilent: true) }
-    let claimed = other!.want(try other!.open(blob), 0..<20 << 16, .prefetch)
-    other!.loop.run {}
-    let wait = reader.want(remote, 0..<20 << 16, .demand)
-    #expect(wait.end(within: 300) == nil)
-    other = nil
-    #expect(!claimed.succeeds())
-    #expect(wait.succeeds(within: 1000))
-    #expect(reader.origin.log.requests.count == 1, "the chunks of one flight become one flight again")
-    #expect(reader.store.counters.snapshot.bypasses == 0)
-    try reader.read(remote, 0..<20 << 16, of: blob)
+    try withinPatience { isWithin in
+      let scratch = try Scratch()
+      let reader = try Station(scratch("cache"), [blob])
+      let remote = try reader.open(blob)
+      var other: Station? = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(isSilent: true) }
+      let claimed = other!.want(try other!.open(blob), 0..<20 << 16, .prefetch)
+      other!.loop.run {}
+      let wait = reader.want(remote, 0..<20 << 16, .demand)
+      let early = wait.end(within: 300)
+      other = nil
+      #expect(!claimed.succeeds())
+      #expect(wait.succeeds())
+      if isWithin(wait) {
+        #expect(early == nil)
+        #expect(reader.origin.log.requests.count == 1, "the chunks of one flight become one flight again")
+        #expect(reader.store.counters.snapshot.bypasses == 0)
+      }
+      try reader.read(remote, 0..<20 << 16, of: blob)
+    }
   }
 
   @Test("a process that is killed holds no claims", .timeLimit(.minutes(1)))

@@ -4,11 +4,13 @@ import Testing
 
 extension OnDevice {
   struct SharedCacheTests {
-    @Test("four devices of one image, read by all at once: each byte is fetched once for the node")
-    func once() throws {
+    @Test(
+      "four devices of one image, read by all at once: each byte is fetched once for the node",
+      arguments: [Scratch.Place.ext4, .xfs, .btrfs])
+    func once(_ place: Scratch.Place) throws {
       let registry = try RemoteSample.registry()
       let sample = try RemoteSample.stack()
-      let scratch = try Scratch()
+      let scratch = try Scratch(place)
       let config = try sample.config(scratch)
       let (_, requests) = try registry.requests {
         let programs = try (0..<4).map { _ in

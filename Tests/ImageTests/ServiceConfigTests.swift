@@ -1,3 +1,4 @@
+import Registry
 import Testing
 
 @testable import Image
@@ -70,6 +71,23 @@ import Testing
     #expect(plain.registry.credentials.first == .file(path: "/opt/overlaybd/cred.json"))
   }
 
+  @Test("each of upstream's modes for credentials becomes its source, and a path without a mode is named as idle")
+  func credentials() throws {
+    func source(_ fields: String) throws -> CredentialSource? {
+      RemoteSettings(try parse(#"{"credentialConfig":{\#(fields)}}"#)).registry.credentials.first
+    }
+    #expect(try source(#""mode":"file","path":"cred.json""#) == .file(path: "/etc/overlaybd/cred.json"))
+    #expect(try source(#""mode":"uds","path":"/s","timeout":3"#) == .unixSocket(path: "/s", seconds: 3))
+    let files = #""client_cert_path":"c","client_key_path":"k","server_ca_path":"a""#
+    let certificate = ClientCertificate(certificateFile: "/etc/overlaybd/c", keyFile: "/etc/overlaybd/k")
+    #expect(
+      try source(#""mode":"https","path":"https://h/auth",\#(files)"#)
+        == .http(url: "https://h/auth", seconds: 1, caFile: "/etc/overlaybd/a", clientCertificate: certificate))
+    let idle = try parse(#"{"credentialConfig":{"path":"/cred.json"}}"#)
+    #expect(RemoteSettings(idle).registry.credentials.first == .file(path: "/opt/overlaybd/cred.json"))
+    #expect(idle.warnings.count == 1 && idle.warnings[0].hasPrefix("`credentialConfig.path`"), "\(idle.warnings)")
+  }
+
   @Test("what is switched off is not worth a warning")
   func off() throws {
     let config = try parse(
@@ -90,6 +108,11 @@ import Testing
       (#"{"gzipCacheConfig":{"refillSize":12288}}"#, "gzipCacheConfig.refillSize"),
       (#"{"cacheConfig":{"cacheType":"disk"}}"#, "cacheConfig.cacheType"),
       (#"{"credentialConfig":{"mode":"ftp"}}"#, "credentialConfig.mode"),
+      (#"{"credentialConfig":{"mode":"file"}}"#, "credentialConfig.path"),
+      (#"{"credentialConfig":{"mode":"uds","path":""}}"#, "credentialConfig.path"),
+      (#"{"credentialConfig":{"mode":"http"}}"#, "credentialConfig.path"),
+      (#"{"credentialConfig":{"mode":"http","path":"/run/auth.socket"}}"#, "credentialConfig.path"),
+      (#"{"credentialConfig":{"mode":"https","path":"http://h/auth"}}"#, "credentialConfig.path"),
       (#"{"registryFsVersion":"v3"}"#, "registryFsVersion"),
       (#"{"exporterConfig":{"port":70000}}"#, "exporterConfig.port"),
       (#"{"credentialConfig":{"client_key_path":1}}"#, "credentialConfig.client_key_path"),

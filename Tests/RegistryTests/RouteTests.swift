@@ -226,8 +226,8 @@ import TestSupport
     }
     #expect(problem { _ in } == "")
     #expect(problem { $0.peerPrefix = "localhost:1" }.contains("peerPrefix"))
-    #expect(problem { $0.caFile = "/no/such/file" }.contains("/no/such/file"))
-    #expect(problem { $0.clientCertificate = .init(certificateFile: "/no/cert") }.contains("clientCertificate"))
+    let source = CredentialSource.http(url: "localhost:1/auth", seconds: 1, caFile: nil, clientCertificate: nil)
+    #expect(problem { $0.credentials = [source] }.contains("localhost:1/auth"))
     #expect(
       problem { settings in
         var host = RegistrySettings.Host()

@@ -53,6 +53,8 @@ public struct TestReply: Sendable {
   public var closes = false
   /// `Transfer-Encoding: chunked`, in two chunks.
   public var isChunked = false
+  /// After the head, the bytes of both sides go on to this port of 127.0.0.1: the answer of a proxy to `CONNECT`.
+  public var tunnel: UInt16?
 
   /// What goes wrong in the middle of a body, or before it.
   public enum Trouble: Sendable {
@@ -81,7 +83,7 @@ public struct TestReply: Sendable {
     lines += headers.map { "\($0): \($1)" }
     if isChunked {
       lines.append("Transfer-Encoding: chunked")
-    } else if !headers.contains(where: { $0.0.lowercased() == "content-length" }) {
+    } else if tunnel == nil, !headers.contains(where: { $0.0.lowercased() == "content-length" }) {
       lines.append("Content-Length: \(body.count)")
     }
     if closes { lines.append("Connection: close") }

@@ -96,6 +96,7 @@ final class TestConnection {
     // A head that is never to come: trouble before the first byte.
     if let trouble = reply.trouble, trouble.after < 0 { return meet(trouble.kind) }
     guard write(Array(reply.head.utf8)) else { return false }
+    if let port = reply.tunnel { return pass(to: port, reply.trouble) }
     let body = Array(reply.body[..<end])
     if reply.isChunked {
       let parts = [body[..<(end / 2)], body[(end / 2)...]].filter { !$0.isEmpty }
@@ -111,6 +112,31 @@ final class TestConnection {
       guard write(body) else { return false }
     }
     return reply.trouble.map { meet($0.kind) } ?? true
+  }
+
+  /// Passes on what comes from either side, until one of them ends, or as many bytes have come back as `trouble` says.
+  private func pass(to port: UInt16, _ trouble: (after: Int, kind: TestReply.Trouble)?) -> Bool {
+    let other = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    defer { close(other) }
+    var address = socketAddress("127.0.0.1", port)
+    let isConnected = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(other, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+    var bytes = [UInt8](repeating: 0, count: 16384)
+    var left = trouble?.after ?? .max
+    while isConnected, !server.isStopping.load(ordering: .relaxed) {
+      var wanted = [socket, other].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      poll(&wanted, 2, 20)
+      for (side, (from, to)) in [(socket, other), (other, socket)].enumerated() where wanted[side].revents != 0 {
+        let count = recv(from, &bytes, from == other ? min(bytes.count, left) : bytes.count, 0)
+        guard count > 0, Glibc.send(to, bytes, count, Int32(MSG_NOSIGNAL)) == count else { return false }
+        if from == other { left -= count }
+        if left == 0, let trouble { return meet(trouble.kind) }
+      }
+    }
+    return false
   }
 
   private func meet(_ trouble: TestReply.Trouble) -> Bool {

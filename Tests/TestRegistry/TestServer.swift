@@ -99,10 +99,7 @@ private func listen(_ host: String, _ port: UInt16) throws(Errno) -> (Int32, UIn
   if listener < 0 { throw .last }
   var one: Int32 = 1
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, 4)
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_port = port.bigEndian
-  inet_pton(AF_INET, host, &address.sin_addr)
+  var address = socketAddress(host, port)
   var length = socklen_t(MemoryLayout<sockaddr_in>.size)
   let result = withUnsafeMutablePointer(to: &address) { pointer in
     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
@@ -115,4 +112,13 @@ private func listen(_ host: String, _ port: UInt16) throws(Errno) -> (Int32, UIn
     throw error
   }
   return (listener, UInt16(bigEndian: address.sin_port))
+}
+
+/// `host` is an IPv4 address.
+func socketAddress(_ host: String, _ port: UInt16) -> sockaddr_in {
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_port = port.bigEndian
+  inet_pton(AF_INET, host, &address.sin_addr)
+  return address
 }

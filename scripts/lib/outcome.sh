@@ -45,7 +45,7 @@ report() {
     if ! show_warnings && [[ -n $fail_on_warnings && $status == 0 ]]; then status=70; fi
     exit "$status"
   elif [[ -e $work/was-cut ]]; then
-    complain "power cut $cut s after the command began"
+    if [[ -e $control/cut ]]; then complain "power cut by the command"; else complain "power cut $cut s after the command began"; fi
     exit 137
   elif [[ -e $work/was-late ]]; then
     if [[ -e $control/late ]]; then

@@ -17,7 +17,14 @@ struct Disk: Sendable, Equatable {
   }
 
   /// Read requests that the kernel has finished.
-  var reads: Int { attribute("stat").split(separator: " ").first.flatMap { Int($0) } ?? 0 }
+  var reads: Int { statistic(0) }
+  /// Bytes of them.
+  var readBytes: Int { statistic(2) * 512 }
+
+  private func statistic(_ column: Int) -> Int {
+    let words = attribute("stat").split(separator: " ")
+    return words.count > column ? Int(words[column]) ?? 0 : 0
+  }
 
   /// Opens the disk, lets `body` read, and closes it again, so that `del` finds nobody.
   func reading<R>(direct: Bool, _ body: (borrowing DiskReader) throws -> R) throws -> R {

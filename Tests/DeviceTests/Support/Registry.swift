@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import Testing
 
-/// Debian's `docker-registry` on loopback, with its blobs in memory. It counts what is asked of it: its access log has
+/// Debian's `docker-registry` on loopback. It counts what is asked of it: its access log has
 /// a line for each request that it has answered.
 final class Registry {
   /// A request that was answered.
@@ -17,15 +17,18 @@ final class Registry {
   let port: UInt16
   private let folder: Scratch
   private let users: String?
+  private let blobs: String
   private var program: Program?
   /// What those said that were stopped.
   private var past = ""
 
-  /// Starts one. `users` is a file of htpasswd's, bcrypt; without it everybody may do everything.
-  init(port: UInt16 = 5000, users: String? = nil) throws {
+  /// Starts one. `users` is a file of htpasswd's, bcrypt; without it everybody may do everything. `blobs` is the folder
+  /// that it keeps blobs in, and may have some already; without it they are in memory and go with it.
+  init(port: UInt16 = 5000, users: String? = nil, blobs: String? = nil) throws {
     self.port = port
     self.users = users
     folder = try Scratch(.tmpfs)
+    self.blobs = blobs ?? folder("blobs")
     try start()
   }
 
@@ -41,7 +44,7 @@ final class Registry {
       version: 0.1
       log: {level: error, accesslog: {disabled: false}}
       storage:
-        filesystem: {rootdirectory: \(folder("blobs"))}
+        filesystem: {rootdirectory: \(blobs)}
         maintenance: {uploadpurging: {enabled: false}}
       http: {addr: "127.0.0.1:\(port)", secret: test}
       \(access)
@@ -98,8 +101,8 @@ final class Registry {
   func requests() throws -> [Request] {
     let text = past + (try program?.printed() ?? "")
     // The last line may be half written.
-    return text.prefix(through: text.lastIndex(of: "\n") ?? text.startIndex).split(separator: "\n").compactMap(
-      Self.request)
+    guard let end = text.lastIndex(of: "\n") else { return [] }
+    return text[...end].split(separator: "\n").compactMap(Self.request)
   }
 
   /// Requests for blobs while `body` ran. The registry writes its line after the last byte, so it is given a moment.

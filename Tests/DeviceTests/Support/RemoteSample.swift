@@ -10,6 +10,8 @@ struct RemoteSample: Sendable {
   /// The disk of `Sample`, each quarter of it in a layer of its own, with nothing that a later one hides: reading all of
   /// the disk needs all bytes of all layers.
   static func stack() throws -> RemoteSample { try stackResult.get() }
+  /// The files of its layers, bottom to top.
+  static func stackFiles() throws -> [String] { try stackFilesResult.get() }
   /// The same in one compressed layer.
   static func lz4() throws -> RemoteSample { try lz4Result.get() }
   /// The same, uncompressed.
@@ -61,6 +63,10 @@ struct RemoteSample: Sendable {
   }
 
   private static let stackResult = Result { () throws -> RemoteSample in
+    RemoteSample(raw: try raw.get(), layers: try registry().push(try stackFiles()))
+  }
+
+  private static let stackFilesResult = Result { () throws -> [String] in
     let (folder, raw) = (try Self.folder.get(), try Self.raw.get())
     var layers: [String] = []
     var parent: [String] = []
@@ -75,7 +81,7 @@ struct RemoteSample: Sendable {
       parent = ["--parent", config]
       layers.append(folder("stack\(number)/overlaybd.commit"))
     }
-    return RemoteSample(raw: raw, layers: try registry().push(layers))
+    return layers
   }
 
   private static let lz4Result = Result { try single(.lz4) }

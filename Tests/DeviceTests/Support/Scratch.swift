@@ -4,17 +4,25 @@ import Testing
 
 /// A folder that goes away with its owner, on a file system of the kind that a test asks for.
 final class Scratch: Sendable {
-  enum Place: String, CaseIterable, Sendable, CustomTestStringConvertible {
+  enum Place: String, Sendable, CustomTestStringConvertible {
     /// ext4 on a RAM disk: what a real disk is like to the kernel.
     case ext4
     case tmpfs
+    /// In a file of 512 MiB.
+    case xfs, btrfs
     var testDescription: String { rawValue }
   }
 
   let path: String
 
   init(_ place: Place = .ext4) throws {
-    let base = place == .tmpfs ? "/dev/shm" : try Self.ramdisk.get()
+    let base =
+      switch place {
+      case .ext4: try Self.ramdisk.get()
+      case .tmpfs: "/dev/shm"
+      case .xfs: try Self.xfs.get()
+      case .btrfs: try Self.btrfs.get()
+      }
     var template = Array("\(base)/test.XXXXXX".utf8CString)
     let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
     try #require(made, "cannot make a folder in \(base)")
@@ -49,13 +57,25 @@ final class Scratch: Sendable {
     return try write(name, #"{"lowers": [\#(lowers)]\#(more)}"#)
   }
 
-  /// Where the RAM disk is mounted. It is there until the machine ends.
+  // Where they are mounted, until the machine ends.
   private static let ramdisk = Result { () throws -> String in
     let mountPoint = "/run/warmblk-tests"
     try RAMDisk.load()
     try need("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", RAMDisk.first)
     try makeDirectories(mountPoint)
     try need("mount", RAMDisk.first, mountPoint)
+    return mountPoint
+  }
+  private static let xfs = Result { try loop("xfs", ["mkfs.xfs", "-q"]) }
+  private static let btrfs = Result { try loop("btrfs", ["mkfs.btrfs", "-q"]) }
+
+  private static func loop(_ name: String, _ make: [String]) throws -> String {
+    let (file, mountPoint) = ("/dev/shm/\(name).img", "/run/warmblk-\(name)")
+    try need("truncate", "-s", "512M", file)
+    let outcome = try Program(make + [file]).wait(seconds: 60)
+    try #require(outcome.succeeded, "\(outcome)")
+    try makeDirectories(mountPoint)
+    try need("mount", "-o", "loop", file, mountPoint)
     return mountPoint
   }
 }
