@@ -64,7 +64,7 @@ extension BlobStore {
       foreign.waits = zip(foreign.waits, isHere).filter { !$0.1 }.map(\.0)
       if foreign.waits.isEmpty { continue }
       foreign.chunks = Self.hull(foreign.waits)
-      if claims, let part = freePart(blob, &foreign) { free.append(part) }
+      if claims || foreign.patience.hasPassed, let part = freePart(blob, &foreign) { free.append(part) }
       if foreign.waits.isEmpty { continue }
       if foreign.patience.hasPassed, !renewPatience(blob, &foreign) {
         stuck.append(foreign)

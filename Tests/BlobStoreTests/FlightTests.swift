@@ -160,6 +160,24 @@ import TestSupport
     #expect(station.origin.log.requests.isEmpty)
   }
 
+  @Test("a reader in order with several requests under way fetches each byte once", arguments: [1, 2, 3])
+  func orderly(round: Int) throws {
+    var random = SplitMix.announced("orderly")
+    let blob = TestBlob(count: 8_402_432, &random)
+    let scratch = try Scratch()
+    let station = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(delay: 20, step: 16 << 10, pause: 1) }
+    let remote = try station.open(blob)
+    var start = 0
+    while start < blob.bytes.count {
+      let parts = (0..<2 * round).map { start + $0 << 18 }.filter { $0 < blob.bytes.count }
+      let waits = parts.map { station.want(remote, $0..<min(blob.bytes.count, $0 + 1 << 18), .demand) }
+      for wait in waits { #expect(wait.succeeds()) }
+      start += 2 * round << 18
+    }
+    #expect(station.origin.deliveries(blob).allSatisfy { $0 == 1 })
+    for request in station.origin.log.requests { print(request.range.lowerBound >> 10, request.range.count >> 10) }
+  }
+
   @Test("chunks that are here in the middle of a want are not fetched again")
   func gaps() throws {
     var random = SplitMix.announced("gaps")
