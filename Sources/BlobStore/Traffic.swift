@@ -33,7 +33,9 @@ struct Traffic {
     return low
   }
 
-  mutating func add(_ flight: Flight) { flights.insert(flight, at: place(flight.next)) }
+  /// Behind one that has landed there and has nothing left, but whose end was not told of yet: else the order would be lost
+  /// when the new one gets on.
+  mutating func add(_ flight: Flight) { flights.insert(flight, at: place(flight.next + 1)) }
 
   mutating func remove(_ flight: Flight) {
     var index = place(flight.next)

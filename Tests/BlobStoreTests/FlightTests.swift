@@ -160,12 +160,13 @@ import TestSupport
     #expect(station.origin.log.requests.isEmpty)
   }
 
-  @Test("a reader in order with several requests under way fetches each byte once", arguments: [1, 2, 3])
+  @Test("a reader in order fetches each byte once, also where ends of fetches come late", arguments: [1, 2, 3])
   func orderly(round: Int) throws {
     var random = SplitMix.announced("orderly")
     let blob = TestBlob(count: 8_402_432, &random)
     let scratch = try Scratch()
-    let station = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(delay: 20, step: 16 << 10, pause: 1) }
+    let station = try Station(scratch("cache"), [blob]) { _ in FakeOrigin.Answer(step: 128 << 10, pause: 1, ending: 80)
+    }
     let remote = try station.open(blob)
     var start = 0
     while start < blob.bytes.count {
@@ -175,7 +176,24 @@ import TestSupport
       start += 2 * round << 18
     }
     #expect(station.origin.deliveries(blob).allSatisfy { $0 == 1 })
-    for request in station.origin.log.requests { print(request.range.lowerBound >> 10, request.range.count >> 10) }
+  }
+
+  @Test("a flight is found where it is, also behind one that has landed and whose end was not told of yet")
+  func landed() throws {
+    var random = SplitMix.announced("landed")
+    let blob = TestBlob(count: 1 << 16, &random)
+    let remote = try Station(nil, [blob]).open(blob)
+    let first = Flight(remote, 0..<10, .demand)
+    remote.traffic.add(first)
+    first.next = 10
+    let second = Flight(remote, 10..<20, .demand)
+    remote.traffic.add(second)
+    second.next = 15
+    #expect(remote.traffic.flight(at: 17).0 === second && remote.traffic.flight(at: 12).0 == nil)
+    remote.traffic.remove(first)
+    #expect(remote.traffic.flights.map { ObjectIdentifier($0) } == [ObjectIdentifier(second)])
+    remote.traffic.remove(second)
+    #expect(remote.traffic.flights.isEmpty)
   }
 
   @Test("chunks that are here in the middle of a want are not fetched again")

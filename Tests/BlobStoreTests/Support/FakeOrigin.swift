@@ -24,6 +24,8 @@ final class FakeOrigin: BlobOrigin, @unchecked Sendable {
     /// Bytes that come at once, and milliseconds between them.
     var step = Int.max
     var pause = 0
+    /// Milliseconds from the last byte until it is said to be the last.
+    var ending = 0
     /// Bytes after which it ends, and how: with an error, or as if that had been all.
     var cut: (after: Int, error: RegistryError?)?
     /// Bytes of the blob that are sent inverted.
@@ -181,12 +183,11 @@ final class FakeOrigin: BlobOrigin, @unchecked Sendable {
     if transfer.done < total { return later(transfer.answer.pause) { self.step(transfer) } }
     if let cut = transfer.answer.cut, let error = cut.error { return finish(transfer, .failure(error)) }
     let size: UInt64? = transfer.answer.totalSize ?? UInt64(transfer.source.count)
-    finish(
-      transfer,
-      .success(
-        FetchResult(
-          range: range.lowerBound..<range.lowerBound + UInt64(transfer.done), totalSize: size, host: "fake:443",
-          firstByteMicroseconds: 0, microseconds: 0, attempts: 1)))
+    let result = FetchResult(
+      range: range.lowerBound..<range.lowerBound + UInt64(transfer.done), totalSize: size, host: "fake:443",
+      firstByteMicroseconds: 0, microseconds: 0, attempts: 1)
+    if transfer.answer.ending == 0 { return finish(transfer, .success(result)) }
+    later(transfer.answer.ending) { self.finish(transfer, .success(result)) }
   }
 
   private func finish(_ transfer: Transfer, _ result: Result<FetchResult, RegistryError>) {
