@@ -106,7 +106,7 @@ let package = Package(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix"], swiftSettings: settings),
+    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix", "CLinux"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

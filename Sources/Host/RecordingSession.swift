@@ -29,6 +29,9 @@ final class RecordingSession {
     if let status = folder.status(plan.name), status.st_mode & S_IFMT != S_IFREG {
       throw .refused("\(plan.path) is there and no file: name another one for the trace")
     }
+    try HostError.describing("make a file in the folder of \(plan.path)") { () throws(Errno) in
+      try folder.probe(plan.name)
+    }
     if !device.recorder.isRecording {
       try HostError.describing("take memory for a recording of \(device.path)") { () throws(Errno) in
         try device.recorder.start()
