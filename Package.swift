@@ -53,7 +53,7 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
+      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
@@ -105,8 +105,10 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix", "CLinux"], swiftSettings: settings),
+    .testTarget(
+      name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
+    .testTarget(
+      name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix", "CLinux"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -51,6 +51,8 @@ public struct DeviceListing: Encodable, Sendable {
   public var created: Int64?
   /// What is known of its remote layers; nil without any.
   public var remote: RemoteStatus?
+  /// What became of its prefetch; nil without one.
+  public var warm: WarmStatus?
   /// What is being recorded; nil when nothing is.
   public var recording: RecordingCounts?
   /// What is wrong and what to do; nil when nothing is.
@@ -91,6 +93,7 @@ public struct DeviceListing: Encodable, Sendable {
       state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
     if listing.state == .live || listing.state == .paused { listing.recording = reading?.recording }
     listing.remote = RemoteStatus.read(directory.remotePath(id))
+    listing.warm = WarmStatus.read(directory.warmPath(id))
     if listing.problem == nil { listing.problem = listing.remote?.trouble }
     return listing
   }

@@ -31,6 +31,8 @@ public struct RunDirectory: Sendable {
   public func remotePath(_ id: UInt32) -> String { "\(path)/\(id).remote.json" }
   /// What the server of device `id` says of its prefetch.
   public func warmPath(_ id: UInt32) -> String { "\(path)/\(id).warm.json" }
+  /// What the prefetches of all devices share, where their rate is limited together.
+  var prefetchRatePath: String { "\(path)/prefetch.rate" }
   /// The socket where the server of device `id` listens.
   public func socketPath(_ id: UInt32) -> String { "\(path)/\(id).sock" }
   /// The messages of the server of device `id`.

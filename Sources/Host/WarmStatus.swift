@@ -21,15 +21,23 @@ public struct WarmStatus: Codable, Equatable, Sendable {
   public var residentBytes: UInt64 = 0
   /// Bytes that it has fetched.
   public var fetchedBytes: UInt64 = 0
+  /// Bytes whose last attempt failed.
+  public var failedBytes: UInt64 = 0
+  /// Bytes that the traces name in layers that are files of this machine: they are not among those that are wanted.
+  public var localBytes: UInt64 = 0
+  /// Bytes of the disk that were read into its page cache; nil when that was not asked for.
+  public var pageCacheBytes: UInt64?
   /// Requests for them.
   public var requests: UInt64 = 0
   /// Milliseconds that it took, or takes so far.
   public var milliseconds: UInt64 = 0
-  /// Chunks that were read after they had been fetched.
+  /// Chunks, of 1 KiB as stored, that were read after they were here.
   public var hitChunks: UInt64 = 0
   /// Chunks that a read wanted while they were on the way.
   public var lateChunks: UInt64 = 0
-  /// Chunks that were fetched and not read within the window.
+  /// Chunks that are here and were not read so far; they may still be.
+  public var unreadChunks: UInt64 = 0
+  /// Chunks that were here and not read within a minute.
   public var wastedChunks: UInt64 = 0
   /// Chunks that did not come.
   public var failedChunks: UInt64 = 0

@@ -14,17 +14,10 @@ extension ImageConfig {
         name: name, field: upper.target != nil ? "upper.target" : "upper.gzipIndex",
         advice: "turboOCI is not served; convert the image to overlaybd layers")
     }
-    if accelerationLayer, recordTracePath != nil {
+    if accelerationLayer != nil, let recordTracePath {
       throw .invalid(
         name: name, field: "recordTracePath",
-        problem: "is set beside accelerationLayer, and only one trace can be meant; remove one of them")
-    }
-    if accelerationLayer, let last = lowers.last {
-      throw .unsupported(
-        name: name, field: "accelerationLayer",
-        advice:
-          "the last lower (lowers[\(lowers.count - 1)], \(last.dir ?? last.file ?? last.digest ?? "unnamed")) holds "
-          + "a trace and traces are not replayed; remove both to serve the same device without prefetch")
+        problem: "is \(recordTracePath), and accelerationLayer is true; an image has one trace: remove one of them")
     }
     for (number, lower) in lowers.enumerated() {
       let fields = [

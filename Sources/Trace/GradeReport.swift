@@ -40,7 +40,8 @@ public struct Trimming: Equatable, Sendable {
 }
 
 extension AccessTrace {
-  /// The trace without what was wasted in at least `minimum` of the reports, and with what was untraced in any of them.
+  /// The trace without what was wasted in at least `minimum` of the reports, and with what was untraced in any of them,
+  /// which counts for more.
   ///
   /// A compressed block is dropped when all of it was wasted. What no layer is known for stays, because reports name
   /// layers. What is added has no range of the disk. Parts of layers that the trace does not have are left out.
@@ -56,7 +57,7 @@ extension AccessTrace {
     result.accesses = accesses.flatMap { access in
       access.layer.map { access.without(wasted[$0], layers) } ?? [access]
     }
-    result.accesses += try untraced(reports, before)
+    result.accesses += try untraced(reports, result.storedRanges())
     result.sortByTime()
     let after = result.storedRanges()
     func bytes(_ some: [TraceLayer?: ByteRanges], without others: [TraceLayer?: ByteRanges]) -> UInt64 {

@@ -35,6 +35,8 @@ struct DeviceArguments: ParsableArguments {
   @Flag(help: "Also on kernels whose ublk driver is known to crash (see `warmblk doctor`).")
   var allowBadKernel = false
 
+  @OptionGroup var warm: WarmArguments
+
   @OptionGroup var remote: RemoteArguments
 
   func validate() throws {
@@ -52,6 +54,7 @@ struct DeviceArguments: ParsableArguments {
       config: image, device: DeviceOptions(id: id, queues: queues, depth: depth, timeout: timeout),
       directory: .standard(), remote: try remote.settings())
     options.recordPath = record.map { absolutePath($0) }
+    options.warm = try warm.options()
     return options
   }
 }

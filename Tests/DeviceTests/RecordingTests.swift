@@ -174,7 +174,8 @@ extension OnDevice {
       #expect(try failure("stop", "-n", id).contains("nothing of \(disk.path) is being recorded"))
       #expect(
         try failure("start", "-n", id, "-o", scratch("no/t")).contains("\(scratch("no")), the folder of the trace"))
-      #expect(try failure("start", "-n", id, "-o", scratch.path).contains("is there and no file"))
+      #expect(try failure("start", "-n", id, "-o", scratch.path).contains("is there already"))
+      #expect(try failure("start", "-n", id, "-o", scratch.path, "--force").contains("is there and no file"))
       #expect(try failure("start", "-n", id, "-o", "/proc/t").contains("/proc"))
       try Warmblk.startRecording(disk, scratch("t"))
       let second = try failure("start", "-n", id, "-o", scratch("u"))

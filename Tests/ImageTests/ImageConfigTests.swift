@@ -14,7 +14,7 @@ import Testing
       """
       {"repoBlobUrl":"https://registry.example/v2/redis/blobs",
        "lowers":[{"file":"/l/0","dir":"/d/0","digest":"sha256:aa","size":4739584,
-                  "targetFile":"/t","targetDigest":"sha256:bb","gzipIndex":"/g"}],
+                  "targetFile":"/t","targetDigest":"sha256:bb","gzipIndex":"/g"},{"dir":"/trace/fs"}],
        "upper":{"index":"/u/i","data":"/u/d","target":"/u/t","gzipIndex":"/u/g","vsize":64},
        "resultFile":"/r","accelerationLayer":true,"recordTracePath":"/trace",
        "download":{"enable":true,"delay":600,"delayExtra":30,"maxMBps":100,"tryCnt":5,"blockSize":262144}}
@@ -30,7 +30,7 @@ import Testing
       config.upper
         == ImageConfig.Upper(index: "/u/i", data: "/u/d", target: "/u/t", gzipIndex: "/u/g", virtualSize: 64))
     #expect(config.resultFile == "/r")
-    #expect(config.accelerationLayer)
+    #expect(config.accelerationLayer == ImageConfig.Lower(dir: "/trace/fs"))
     #expect(config.recordTracePath == "/trace")
     #expect(config.download?.enable == true && config.download?.blockSize == 262144)
     #expect(try ImageConfig.parse(try config.encoded(), folder: "/") == config)
@@ -104,7 +104,6 @@ import Testing
       (#""lowers":[{"file":"a"},{"file":"b","targetFile":"t"}]"#, "lowers[1].targetFile"),
       (#""lowers":[{"file":"a","targetDigest":"t"}]"#, "lowers[0].targetDigest"),
       (#""lowers":[{"file":"a","gzipIndex":"t"}]"#, "lowers[0].gzipIndex"),
-      (#""accelerationLayer":true,"lowers":[{"file":"a"},{"dir":"/t"}]"#, "accelerationLayer"),
     ])
   func refused(json: String, field: String) throws {
     let config = try parse("{\(json)}")
@@ -125,7 +124,7 @@ import Testing
 
   @Test("a trace to replay and one to record cannot both be meant")
   func twoTraces() throws {
-    let config = try parse(#"{"lowers":[{"file":"a"}],"accelerationLayer":true,"recordTracePath":"t"}"#)
+    let config = try parse(#"{"lowers":[{"file":"a"},{"dir":"b"}],"accelerationLayer":true,"recordTracePath":"t"}"#)
     do throws(ImageError) {
       try config.requireSupported()
       Issue.record("it was accepted")
