@@ -73,7 +73,7 @@ public final class CounterPage: @unchecked Sendable {
 public struct RecordingCounts: BitwiseCopyable, Equatable, Sendable, Codable {
   /// When it began, seconds since 1970.
   public var since: Int64
-  /// Accesses that a trace would have now.
+  /// Reads of something new. A trace has more accesses, where a read is in several places.
   public var accesses: UInt64
   /// Bytes of the disk that they are.
   public var bytes: UInt64

@@ -112,7 +112,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     guard request.isRead, request.sectors > 0, sectors << 9 <= UInt64(memory.requestBytesMax),
       request.startSector < source.deviceSectors, sectors <= source.deviceSectors &- request.startSector
     else { return refuse(tag, request) }
-    recorder.pointee.note(startSector: request.startSector, sectors: sectors)
+    recorder.pointee.note(startSector: request.startSector, sectors: sectors, now: &eventTime)
     var cursor = source.map.mappings(from: request.startSector, count: sectors)
     guard let first = cursor.next() else { return refuse(tag, request) }
     let bytes = request.sectors << 9

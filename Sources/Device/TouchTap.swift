@@ -40,8 +40,9 @@ struct TouchTap: ~Copyable {
 
   // MARK: The queue's thread
 
-  /// Records which blocks of a read are touched first by it. The clock is read for those only.
-  func touch(startSector: UInt64, sectors: UInt64) {
+  /// Records which blocks of a read are touched first by it. `now` is when it arrived, or 0: then the clock is read, but
+  /// only if there are such blocks.
+  func touch(startSector: UInt64, sectors: UInt64, now: inout UInt64) {
     var block = startSector &>> Self.sectorShift
     let last = (startSector &+ sectors &- 1) &>> Self.sectorShift
     var entry = Entry(time: 0, firstBlock: 0, count: 0)
@@ -55,7 +56,7 @@ struct TouchTap: ~Copyable {
       if untouched != 0 {
         if hasRoom {
           let before = word.pointee.bitwiseOr(untouched, ordering: .relaxed).oldValue
-          add(untouched & ~before, of: block &- bit, to: &entry)
+          add(untouched & ~before, of: block &- bit, to: &entry, &now)
         } else {
           isComplete = false
         }
@@ -72,7 +73,7 @@ struct TouchTap: ~Copyable {
   }
 
   /// Cuts the bits of a word into runs. `entry` is the run that may go on.
-  private func add(_ bits: UInt64, of wordStart: UInt64, to entry: inout Entry) {
+  private func add(_ bits: UInt64, of wordStart: UInt64, to entry: inout Entry, _ now: inout UInt64) {
     var rest = bits
     while rest != 0 {
       let start = UInt64(rest.trailingZeroBitCount)
@@ -83,8 +84,9 @@ struct TouchTap: ~Copyable {
         entry.count &+= count
       } else {
         put(entry)
-        entry = Entry(
-          time: entry.time == 0 ? monotonicNanoseconds() &- began : entry.time, firstBlock: first, count: count)
+        if now == 0 { now = monotonicNanoseconds() }
+        // What arrived just before the recording began is looked at just after it.
+        entry = Entry(time: now &- min(now, began), firstBlock: first, count: count)
       }
     }
   }
@@ -124,16 +126,16 @@ struct TouchSlot: ~Copyable {
 
   /// On the queue's thread: a valid read of the disk has arrived.
   @inline(__always)
-  func note(startSector: UInt64, sectors: UInt64) {
-    if tap.load(ordering: .relaxed) != nil { record(startSector: startSector, sectors: sectors) }
+  func note(startSector: UInt64, sectors: UInt64, now: inout UInt64) {
+    if tap.load(ordering: .relaxed) != nil { record(startSector, sectors, &now) }
   }
 
   @inline(never)
-  private func record(startSector: UInt64, sectors: UInt64) {
+  private func record(_ startSector: UInt64, _ sectors: UInt64, _ now: inout UInt64) {
     // Either `set` sees that we are inside, or we see what it has set: both sides write before they read.
     isInside.store(true, ordering: .sequentiallyConsistent)
     if let tap = tap.load(ordering: .sequentiallyConsistent) {
-      tap.pointee.touch(startSector: startSector, sectors: sectors)
+      tap.pointee.touch(startSector: startSector, sectors: sectors, now: &now)
     }
     isInside.store(false, ordering: .releasing)
   }

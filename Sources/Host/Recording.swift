@@ -32,16 +32,27 @@ struct FirstRecording {
 
   /// What the options and the image ask for; nil for nothing. Before the server leaves the caller's mount table.
   static func wanted(_ options: ServerOptions, warn: (String) -> Void) throws(HostError) -> FirstRecording? {
+    let asked = try emptyFile(options.config.recordTracePath, warn)
     if let path = options.recordPath {
-      if options.config.recordTracePath != nil {
-        throw .refused(
-          "--record \(path): the image has a recordTracePath already; a device has one recording at a time")
+      if let asked {
+        throw .refused("--record \(path): the image's recordTracePath, \(asked), is empty and recorded into; use one")
       }
       let plan = RecordingPlan(path: path)
       try plan.check()
       return FirstRecording(plan: plan, folder: try TraceFolder.of(path), lock: nil)
     }
-    guard let path = options.config.recordTracePath else { return nil }
+    guard let path = asked else { return nil }
+    let plan = RecordingPlan(path: path, form: .overlaybd)
+    let folder = try TraceFolder.of(path)
+    let lock = try HostError.describing("make \(path).lock") { () throws(Errno) in
+      try LockFile(plan.name, in: folder)
+    }
+    return FirstRecording(plan: plan, folder: folder, lock: lock)
+  }
+
+  /// `path` if it is an empty file, as overlaybd wants it for recording; what is in another one is replayed.
+  private static func emptyFile(_ path: String?, _ warn: (String) -> Void) throws(HostError) -> String? {
+    guard let path else { return nil }
     var status = stat()
     if stat(path, &status) != 0 {
       warn("recordTracePath: \(path): \(Errno.last): nothing is recorded; make an empty file there to record into")
@@ -50,14 +61,7 @@ struct FirstRecording {
     if status.st_mode & S_IFMT != S_IFREG {
       throw .refused("recordTracePath: \(path) is no file; name an empty file to record into")
     }
-    // What is in it is replayed.
-    if status.st_size > 0 { return nil }
-    let plan = RecordingPlan(path: path, form: .overlaybd)
-    let folder = try TraceFolder.of(path)
-    let lock = try HostError.describing("make \(path).lock") { () throws(Errno) in
-      try LockFile(plan.name, in: folder)
-    }
-    return FirstRecording(plan: plan, folder: folder, lock: lock)
+    return status.st_size == 0 ? path : nil
   }
 
   /// Begins: the device's recorder runs since the device was made.

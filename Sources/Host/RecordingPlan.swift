@@ -24,7 +24,7 @@ public struct RecordingPlan: Codable, Equatable, Sendable {
   public var durationMax: Int?
   /// The end when nothing was touched first for so many milliseconds, once anything was; nil: not by that.
   public var idleMax: Int?
-  /// The end when the file would have more bytes. The recording has at most four times as much in memory.
+  /// The end when the file would have more bytes. The server takes at most eight times as much memory.
   public var bytesMax: UInt64
 
   /// A recording to `path`, an absolute one.

@@ -18,16 +18,22 @@ final class RecordingSession {
   private let lock: LockFile?
   private let since = Int64(time(nil))
   private let began = monotonicNanoseconds()
-  private var accesses: [TraceAccess] = []
+  private var touches: [FirstTouch] = []
   private var bytes: UInt64 = 0
   private var lastTouch: UInt64?
-  private var isFull = false
+  /// Accesses that the trace would have now, about.
+  private var accessCount = 0
+  /// Bytes of the disk that are one access: a block of a compressed layer.
+  private let accessBytes: UInt64
 
   /// Begins. The device's recorder may run already, since the device was made.
   init(_ device: Device, _ plan: RecordingPlan, _ folder: TraceFolder, lock: LockFile?) throws(HostError) {
     try plan.check()
     if let status = folder.status(plan.name), status.st_mode & S_IFMT != S_IFREG {
       throw .refused("\(plan.path) is there and no file: name another one for the trace")
+    }
+    try HostError.describing("make a file in the folder of \(plan.path)") { () throws(Errno) in
+      try folder.probe(plan.name)
     }
     if !device.recorder.isRecording {
       try HostError.describing("take memory for a recording of \(device.path)") { () throws(Errno) in
@@ -38,6 +44,7 @@ final class RecordingSession {
     self.plan = plan
     self.folder = folder
     self.lock = lock
+    accessBytes = device.image.layers.compactMap(\.blocks).map { UInt64($0.blockSize) }.min() ?? .max
     publish()
   }
 
@@ -46,11 +53,11 @@ final class RecordingSession {
 
   /// Takes what was touched since the last call; why the recording is over, or nil.
   func step() -> RecordingReport.Reason? {
-    let before = accesses.count
+    let before = touches.count
     device.recorder.drain(take)
-    patience = accesses.count == before ? Self.stepIdle : Self.stepBusy
+    patience = touches.count == before ? Self.stepIdle : Self.stepBusy
     publish()
-    if isFull { return .full }
+    if accessCount >= plan.accessesMax { return .full }
     if let limit = plan.durationMax {
       let left = Int(clamping: Int64(limit) - Int64(elapsed / 1_000_000))
       if left <= 0 { return .time }
@@ -65,19 +72,19 @@ final class RecordingSession {
 
   private var elapsed: UInt64 { monotonicNanoseconds() - began }
 
+  /// Where it is stored is found out at the end: the thread shares processors with those whose reads are recorded.
   private func take(_ touch: FirstTouch) {
+    let count = UInt64(touch.device.count)
+    touches.append(touch)
+    bytes += count
+    accessCount += max(1, Int(count / accessBytes))
     lastTouch = max(lastTouch ?? 0, touch.nanoseconds)
-    device.image.forEachPiece(ofDevice: touch.device) { piece in
-      if accesses.count >= plan.accessesMax { return isFull = true }
-      accesses.append(piece.access(at: touch.nanoseconds / 1000))
-      bytes += UInt64(piece.device.count)
-    }
   }
 
   private func publish() {
     device.counters.setRecording(
       RecordingCounts(
-        since: since, accesses: UInt64(accesses.count), bytes: bytes, lost: device.recorder.lostCount))
+        since: since, accesses: UInt64(touches.count), bytes: bytes, lost: device.recorder.lostCount))
   }
 
   /// Ends the recording and writes the trace. If that fails nothing is written.
@@ -86,34 +93,53 @@ final class RecordingSession {
     device.counters.setRecording(nil)
     let microseconds = elapsed / 1000
     do throws(HostError) {
-      let (encoded, count) = try encode(microseconds)
+      var (trace, isWhole) = resolve(microseconds)
+      let encoded = try encode(&trace, &isWhole)
       try HostError.describing("write the trace \(plan.path)") { () throws(Errno) in
         try folder.replace(plan.name, encoded, like: folder.status(plan.name))
       }
       try lock?.end(folder)
-      let recorded = accesses[..<count].reduce(0) { $0 + UInt64($1.device.count) }
       return RecordingReport(
-        path: plan.path, accesses: count, bytes: recorded, milliseconds: microseconds / 1000, lost: lost,
-        fileBytes: encoded.count, reason: count < accesses.count ? .full : reason)
+        path: plan.path, accesses: trace.accesses.count,
+        bytes: trace.accesses.reduce(0) { $0 + UInt64($1.device.count) }, milliseconds: microseconds / 1000,
+        lost: lost, fileBytes: encoded.count, reason: isWhole ? reason : .full)
     } catch {
       lock?.abandon(folder)
       throw error
     }
   }
 
-  /// The file's bytes, and how many accesses it has: all, unless the file would have more bytes than it may.
-  private func encode(_ microseconds: UInt64) throws(HostError) -> ([UInt8], Int) {
+  /// The trace, and whether all that was touched is in it.
+  private func resolve(_ microseconds: UInt64) -> (AccessTrace, Bool) {
     // Queues touch at the same time, and are asked one after the other.
-    var trace = AccessTrace(
+    touches.sort { $0.nanoseconds < $1.nanoseconds }
+    var accesses: [TraceAccess] = []
+    var isWhole = true
+    for touch in touches {
+      device.image.forEachPiece(ofDevice: touch.device) { piece in
+        if accesses.count < plan.accessesMax {
+          accesses.append(piece.access(at: touch.nanoseconds / 1000))
+        } else {
+          isWhole = false
+        }
+      }
+    }
+    touches = []
+    let trace = AccessTrace(
       imageName: device.image.config.path ?? "", deviceSize: device.image.virtualSize, layers: device.image.traceLayers,
       durationMicroseconds: microseconds, recordedAt: since, accesses: accesses)
-    accesses = trace.accesses
+    return (trace, isWhole)
+  }
+
+  /// The file's bytes. Of a trace that would have more than it may, the last accesses are left out.
+  private func encode(_ trace: inout AccessTrace, _ isWhole: inout Bool) throws(HostError) -> [UInt8] {
     while true {
       let encoded: [UInt8]
       do throws(TraceError) { encoded = try bytes(of: trace) } catch {
         throw .refused("the trace \(plan.path) cannot be written: \(error)")
       }
-      if UInt64(encoded.count) <= plan.bytesMax || trace.accesses.isEmpty { return (encoded, trace.accesses.count) }
+      if UInt64(encoded.count) <= plan.bytesMax || trace.accesses.isEmpty { return encoded }
+      isWhole = false
       let share = Double(plan.bytesMax) / Double(encoded.count) * 0.98
       trace.accesses.removeLast(max(1, trace.accesses.count - Int(Double(trace.accesses.count) * share)))
     }

@@ -93,10 +93,12 @@ struct Server {
     image.remote?.startDownload(of: image)
     waitForEnd(device, signals, watch, warming)
     warming?.stop()
-    signals.release()
+    // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.
     if !control.stop(Self.writingTime) {
       log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
     }
+    while signals.next() != nil {}
+    signals.release()
     if let failure = device.failure {
       // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
       // process go: the disk ends with it.

@@ -19,7 +19,6 @@ final class TraceFolder: Sendable {
     let end = path.lastIndex(of: "/") ?? path.startIndex
     let folder = end == path.startIndex ? "/" : String(path[..<end])
     return try HostError.describing("open \(folder), the folder of the trace") { () throws(Errno) in
-      if access(folder, W_OK) != 0 { throw .last }
       return try TraceFolder(try Descriptor.open(folder, O_RDONLY | O_DIRECTORY))
     }
   }
@@ -43,10 +42,20 @@ final class TraceFolder: Sendable {
   /// Makes what happened to names durable.
   func synchronize() throws(Errno) { try descriptor.synchronize() }
 
+  private static func temporaryName(_ name: String) -> String { ".\(name).\(getpid()).tmp" }
+
+  /// Finds out whether `replace` could make its file, before there is anything to lose.
+  func probe(_ name: String) throws(Errno) {
+    let temporary = Self.temporaryName(name)
+    remove(temporary)
+    try create(temporary, mode: 0o600)
+    remove(temporary)
+  }
+
   /// Puts a file with `bytes` in the place of `name`: durable, whole or not at all. It gets owner and permissions of
   /// `model`, if there is one.
   func replace(_ name: String, _ bytes: [UInt8], like model: stat?) throws(Errno) {
-    let temporary = ".\(name).\(getpid()).tmp"
+    let temporary = Self.temporaryName(name)
     remove(temporary)
     do throws(Errno) {
       let file = try open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0o644)

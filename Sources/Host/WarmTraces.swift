@@ -14,7 +14,8 @@ extension WarmPlan {
     if paths.isEmpty {
       if options.mode == nil { return nil }
       throw .refused(
-        "--warm: nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm out")
+        "--warm: nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm out"
+      )
     }
     var traces: [AccessTrace] = []
     for path in paths {

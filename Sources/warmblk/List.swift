@@ -31,7 +31,8 @@ struct List: ParsableCommand {
       if json { return try printJSON(devices) }
       if devices.isEmpty { return print("no devices") }
       let header = [
-        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED", "WARM", "IMAGE",
+        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED", "WARM",
+        "IMAGE",
       ]
       print(formatTable([header] + devices.map(row), rightAligned: [0, 2, 4, 5, 7, 8, 9, 10]))
       for device in devices {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Host
 import Image
+import Posix
 
 struct TraceStart: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -8,7 +9,7 @@ struct TraceStart: ParsableCommand {
     abstract: "Record what is read of a device.",
     discussion: """
       Returns at once; the device's server records until something ends it: `trace stop`, one of the limits below, or the
-      end of the device. Then the trace is there, whole; before that there is no file, and a trace that has the name stays.
+      end of the device. Then the trace is there, whole; before that there is no file.
       Only the first read of each 4 KiB is recorded, so that a device may be recorded for as long as it lives. What the
       kernel has in its page cache it does not read again: record a device that is not mounted yet.
 
@@ -25,8 +26,11 @@ struct TraceStart: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: ArgumentHelp("The trace. Its folder must be there; a file that has the name is replaced.", valueName: "file"))
+    help: ArgumentHelp("The trace. Its folder must be there.", valueName: "file"))
   var output: String
+
+  @Flag(help: "Replace a file that is there already, once the recording is over.")
+  var force = false
 
   @Option(name: .customLong("for"), help: ArgumentHelp("End after this time: 90s, 10m, 500ms.", valueName: "time"))
   var duration: Duration?
@@ -47,6 +51,9 @@ struct TraceStart: ParsableCommand {
   func run() throws {
     common.installLog()
     try failing("trace start") { () throws(HostError) in
+      if !force, fileExists(output) {
+        throw .refused("\(output) is there already: give another name, or --force to replace it")
+      }
       let plan = RecordingPlan(
         path: absolutePath(output), durationMax: duration?.milliseconds, idleMax: untilIdle?.milliseconds,
         bytesMax: maxBytes?.bytes ?? RecordingPlan.bytesMaxDefault)

@@ -67,7 +67,8 @@ extension OnDevice {
         let image =
           more.isEmpty
           ? try scratch.config(
-            [try Sample.layerFile(.lz4)], "both.json", more: #", "recordTracePath": "T", "accelerationLayer": true"#)
+            [try Sample.layerFile(.lz4), scratch.path], "both.json",
+            more: #", "recordTracePath": "T", "accelerationLayer": true"#)
           : try config(scratch)
         let outcome = try Warmblk.start(["add", "--config", image] + more).wait(seconds: 30)
         #expect(outcome.status == 1 && outcome.errors.contains("recordTracePath"), "\(outcome)")

@@ -55,7 +55,8 @@ extension OnDevice {
     private func checkStored(_ trace: AccessTrace, _ codec: Sample.Codec) throws {
       let layer = try readFile(try Sample.layerFile(codec))
       try #require(trace.layers.count == 1 && trace.layers[0].size == UInt64(layer.count))
-      #expect(trace.layers[0].identity.hasPrefix("uuid:") && trace.deviceSize == UInt64(Sample.sectors * 512))
+      let digest = try need("sha256sum", try Sample.layerFile(codec)).prefix(64)
+      #expect(trace.layers[0].identity == "sha256:\(digest)" && trace.deviceSize == UInt64(Sample.sectors * 512))
       let content = try Sample.content()
       for access in trace.accesses {
         #expect(access.layer == 0 && access.stored.upperBound <= UInt64(layer.count))
@@ -97,7 +98,9 @@ extension OnDevice {
       let list = try need("debugfs", "-R", "blocks /unused/big", scratch("raw"))
       let blocks = list.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
       try #require(blocks.count > 700)
-      #expect(!blocks.contains { file.covers(bytes($0..<$0 + 1)) }, "what nobody read is in the trace")
+      let covered = blocks.filter { file.covers(bytes($0..<$0 + 1)) }
+      // A few lie between metadata, which the kernel reads ahead.
+      #expect(covered.count < 40, "what nobody read is in the trace: \(covered) of \(file.device)")
     }
 
     /// A sparse file with these ranges of another one.
@@ -118,7 +121,7 @@ extension OnDevice {
     @Test("ends by itself after a time, when nothing new is read, and when its file is full")
     func limits() throws {
       let scratch = try Scratch()
-      let disk = try Warmblk.add(try Sample.image(.lz4))
+      var disk = try Warmblk.add(try Sample.image(.lz4))
       func end(_ words: String, seconds: ClosedRange<Double>, _ reason: String, while body: () throws -> Void) throws
         -> Warmblk.Report
       {
@@ -146,13 +149,11 @@ extension OnDevice {
         }
       }
       #expect(idle.bytes == 40960)
-      let full = try end("--max-bytes 64K", seconds: 0...60, "full") {
-        try need(
-          "fio", "--name=r", "--filename=\(disk.path)", "--rw=randread", "--bs=512", "--direct=1", "--size=8M",
-          "--norandommap", "--runtime=10", "--io_size=20M")
-        try read(disk, blocks: 0..<2048)
-      }
-      _ = full
+      try Warmblk.del(disk)
+      try need("dd", "if=/dev/urandom", "of=\(scratch("raw"))", "bs=1M", "count=32", "status=none")
+      disk = try Warmblk.add(try Warmblk.importing(scratch("raw"), to: scratch("image"), ["--compress", "none"]))
+      let full = try end("--max-bytes 64K", seconds: 0...60, "full") { try read(disk, blocks: 0..<8192) }
+      #expect(full.fileBytes <= 65536 && full.fileBytes > 30_000 && full.bytes < 32 << 20)
       try Warmblk.del(disk)
     }
 
@@ -173,7 +174,8 @@ extension OnDevice {
       #expect(try failure("stop", "-n", id).contains("nothing of \(disk.path) is being recorded"))
       #expect(
         try failure("start", "-n", id, "-o", scratch("no/t")).contains("\(scratch("no")), the folder of the trace"))
-      #expect(try failure("start", "-n", id, "-o", scratch.path).contains("is there and no file"))
+      #expect(try failure("start", "-n", id, "-o", scratch.path).contains("is there already"))
+      #expect(try failure("start", "-n", id, "-o", scratch.path, "--force").contains("is there and no file"))
       #expect(try failure("start", "-n", id, "-o", "/proc/t").contains("/proc"))
       try Warmblk.startRecording(disk, scratch("t"))
       let second = try failure("start", "-n", id, "-o", scratch("u"))

@@ -69,10 +69,11 @@ struct RecorderTests {
       var found: [FirstTouch] = []
       var model = Model()
       var lost: UInt64 = 0
+      var now: UInt64 = 0
       for _ in 0..<60_000 {
         let count = UInt64.random(in: 1...(random.chance(9) ? 1024 : 40), using: &random)
         let start = UInt64.random(in: 0...sectors - 2 - count, using: &random)
-        recorder.slot(0).pointee.note(startSector: start, sectors: count)
+        recorder.slot(0).pointee.note(startSector: start, sectors: count, now: &now)
         let isLost = recorder.lostCount > lost
         lost = recorder.lostCount
         if !isLost { model.read(start, count, deviceBytes: sectors * 512 - 1000) }
@@ -81,7 +82,7 @@ struct RecorderTests {
           recorder.drain { found.append($0) }
           if isLost {
             #expect(found.count >= TouchTap.capacity - 40)
-            recorder.slot(0).pointee.note(startSector: start, sectors: count)
+            recorder.slot(0).pointee.note(startSector: start, sectors: count, now: &now)
             model.read(start, count, deviceBytes: sectors * 512 - 1000)
           }
         }
@@ -116,7 +117,9 @@ struct RecorderTests {
         var random = SeededRandom(UInt64(queue))
         while !isOver.value.load(ordering: .relaxed) {
           let start = UInt64.random(in: 0..<blocks * 8 - 64, using: &random)
-          slot.pointer.pointee.note(startSector: start, sectors: UInt64.random(in: 1...64, using: &random))
+          var now: UInt64 = 0
+          slot.pointer.pointee.note(
+            startSector: start, sectors: UInt64.random(in: 1...64, using: &random), now: &now)
         }
       }
     }

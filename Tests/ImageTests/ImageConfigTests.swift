@@ -124,7 +124,7 @@ import Testing
 
   @Test("a trace to replay and one to record cannot both be meant")
   func twoTraces() throws {
-    let config = try parse(#"{"lowers":[{"file":"a"}],"accelerationLayer":true,"recordTracePath":"t"}"#)
+    let config = try parse(#"{"lowers":[{"file":"a"},{"dir":"b"}],"accelerationLayer":true,"recordTracePath":"t"}"#)
     do throws(ImageError) {
       try config.requireSupported()
       Issue.record("it was accepted")
