@@ -42,8 +42,12 @@ let package = Package(
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
     .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
 
+    .target(name: "JSON", swiftSettings: settings),
+    // Files of a disk that nobody has mounted, and tables of contents of eStargz layers.
+    .target(name: "FileSystems", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
+
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
-    .target(name: "Registry", dependencies: ["Posix", "CCurl", "CLinux"], swiftSettings: settings),
+    .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
 
     // From an image's configuration to extents, and from extents to a device.
     .target(
@@ -66,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "warmblk",
       dependencies: [
-        "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "BlobStore", "Posix",
+        "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "FileSystems", "BlobStore", "Posix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -83,6 +87,9 @@ let package = Package(
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
     .testTarget(
+      name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
+      swiftSettings: settings),
+    .testTarget(
       name: "ImageTests",
       dependencies: [
         "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "Posix",
@@ -94,7 +101,7 @@ let package = Package(
       name: "TestRegistry", dependencies: ["Posix", "CLinux"], path: "Tests/TestRegistry",
       swiftSettings: settings),
     .testTarget(
-      name: "RegistryTests", dependencies: ["Registry", "TestRegistry", "TestSupport", "Posix"],
+      name: "RegistryTests", dependencies: ["Registry", "JSON", "TestRegistry", "TestSupport", "Posix"],
       swiftSettings: settings),
     .testTarget(
       name: "BlobStoreTests", dependencies: ["BlobStore", "Registry", "TestSupport", "Posix", "CLinux", "ZFile"],

@@ -1,3 +1,5 @@
+import JSON
+
 /// Upstream's `cred.json`, and the answers of its credential servers (spec: image.md, section 5).
 enum CredentialList {
   /// `auths` of `json`: the first entry in the file's order whose name is `host`, `host/a`, `host/a/b` … of `blobURL`

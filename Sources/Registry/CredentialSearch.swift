@@ -1,3 +1,4 @@
+import JSON
 import Posix
 
 /// Looks for credentials in all sources, in order. Of the loop's thread.

@@ -1,3 +1,5 @@
+import JSON
+
 /// One request to a token server: Docker's with GET, OAuth 2's with POST for a refresh token.
 struct TokenRequest {
   let core: LoopCore

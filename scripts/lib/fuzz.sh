@@ -19,7 +19,9 @@ fuzz_modules=(
   "LSMT Sources/LSMT/*.swift"
   "ZFile Sources/ZFile/*.swift"
   "Trace Sources/Trace/*.swift"
-  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/JSONValue.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
+  "JSON Sources/JSON/*.swift"
+  "FileSystems Sources/FileSystems/*.swift"
+  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
   "BlobStore Sources/BlobStore/BlobError.swift"
   "Image Sources/Image/ImageConfig*.swift Sources/Image/ServiceConfig*.swift Sources/Image/JSON*.swift Sources/Image/ImageError.swift Sources/Image/Paths.swift"
 )
@@ -32,7 +34,7 @@ fuzzers=(
   "ZFile ZFile"
   "Tar ZFile"
   "Trace ZFile Trace"
-  "Registry Registry ../RegistryTests/Support/ParserChecks.swift"
+  "Registry JSON Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
 run_fuzzers() {

@@ -1,3 +1,5 @@
+import JSON
+
 @testable import Registry
 
 /// What holds for every parser, whatever the bytes.

@@ -1,38 +1,51 @@
 /// A JSON value (RFC 8259) whose objects keep their order: in upstream's `cred.json` the first entry that fits counts.
-enum JSONValue: Equatable {
+public enum JSONValue: Equatable, Sendable {
+  /// `null`.
   case null
+  /// `true` or `false`.
   case boolean(Bool)
   /// As it is written.
   case number(String)
+  /// Without quotes and escapes.
   case string(String)
+  /// In the order of the file.
   case array([JSONValue])
+  /// In the order of the file; a key may be there twice.
   case object([Member])
 
-  struct Member: Equatable {
-    var key: String
-    var value: JSONValue
+  /// A key of an object, and what it has.
+  public struct Member: Equatable, Sendable {
+    /// Without quotes and escapes.
+    public var key: String
+    /// Any value.
+    public var value: JSONValue
   }
 
   /// Deeper ones are refused.
   static let depthLimit = 32
 
   /// nil when `bytes` are not one JSON value and nothing else.
-  init?(_ bytes: [UInt8]) {
+  public init?(_ bytes: [UInt8]) {
     var parser = JSONParser(bytes: bytes)
     guard let value = parser.document() else { return nil }
     self = value
   }
 
   /// The first member of that name; nil also for what is no object.
-  subscript(key: String) -> JSONValue? { members?.first { $0.key == key }?.value }
+  public subscript(key: String) -> JSONValue? { members?.first { $0.key == key }?.value }
 
-  var members: [Member]? { if case .object(let members) = self { members } else { nil } }
-  var string: String? { if case .string(let text) = self { text } else { nil } }
-  var boolean: Bool? { if case .boolean(let value) = self { value } else { nil } }
-  /// Not negative; a fraction is cut off.
-  var integer: UInt64? {
+  /// Of an object.
+  public var members: [Member]? { if case .object(let members) = self { members } else { nil } }
+  /// Of an array.
+  public var elements: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+  /// Of a string.
+  public var string: String? { if case .string(let text) = self { text } else { nil } }
+  /// Of `true` and `false`.
+  public var boolean: Bool? { if case .boolean(let value) = self { value } else { nil } }
+  /// Of a number that is not negative; a fraction is cut off.
+  public var integer: UInt64? {
     guard case .number(let text) = self else { return nil }
-    if let value = parseDecimal(text) { return value }
+    if let value = UInt64(text) { return value }
     guard let value = Double(text), value >= 0, value < 9e15 else { return nil }
     return UInt64(value)
   }
