@@ -40,7 +40,9 @@ let package = Package(
     // Pure formats: no I/O, no Foundation.
     .target(name: "LSMT", swiftSettings: settings),
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
-    .target(name: "Trace", dependencies: ["ZFile"], swiftSettings: settings),
+    .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
+
+    .target(name: "JSON", swiftSettings: settings),
 
     .target(name: "JSON", swiftSettings: settings),
     // Files of a disk that nobody has mounted, and tables of contents of eStargz layers.
@@ -55,7 +57,7 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "Trace", "Posix", "CLinux"],
+      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
@@ -85,7 +87,7 @@ let package = Package(
 
     .testTarget(name: "LSMTTests", dependencies: ["LSMT"], swiftSettings: settings),
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
-    .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile"], swiftSettings: settings),
+    .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
       swiftSettings: settings),

@@ -14,7 +14,7 @@ extension ImageError {
 
   var place: Place {
     switch self {
-    case .system(_, let path, _), .notALayer(let path, _):
+    case .system(_, let path, _), .notALayer(let path, _), .trace(let path, _):
       Place(file: path)
     case .json(let name, _, _), .invalid(let name, _, _), .unsupported(let name, _, _), .stack(let name, _):
       Place(file: name)

@@ -1,6 +1,7 @@
 import BlobStore
 import LSMT
 import Posix
+import Trace
 import ZFile
 
 /// Why an image cannot be opened, read, written or converted.
@@ -33,6 +34,8 @@ public enum ImageError: Error, Equatable, Sendable {
   case outOfBounds(path: String, offset: UInt64, wanted: Int, size: UInt64)
   /// The layers cannot be merged.
   case stack(name: String, LSMTError)
+  /// The file is no trace, or a damaged one.
+  case trace(path: String, TraceError)
   /// An import or export cannot be done as asked.
   case refused(String)
 }
@@ -75,6 +78,8 @@ extension ImageError: CustomStringConvertible {
       "\(path): \(wanted) bytes at \(offset) are past its end at \(size)"
     case .stack(let name, let error):
       "\(name): \(error)"
+    case .trace(let path, let error):
+      "\(path): \(error)"
     case .refused(let reason):
       reason
     }

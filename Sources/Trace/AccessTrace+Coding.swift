@@ -14,20 +14,14 @@ extension AccessTrace {
 
   /// The file's bytes.
   ///
-  /// - Throws: `tooMany`, `textTooLong`, `invalidAccess`: what no reader would accept is not written.
+  /// - Throws: `tooMany`, `textTooLong`, `invalidSize`, `invalidAccess`: what no reader would accept is not written.
   public func encoded() throws(TraceError) -> [UInt8] {
-    guard accesses.count <= Self.accessesMax else {
-      throw .tooMany("accesses", count: UInt64(accesses.count), limit: Self.accessesMax)
-    }
-    guard layers.count <= Self.layersMax else {
-      throw .tooMany("layers", count: UInt64(layers.count), limit: Self.layersMax)
-    }
-    guard runs > 0 else { throw .malformed(offset: 40, problem: "it is of 0 runs") }
+    try checkHeader()
     var body: [UInt8] = []
     body.reserveCapacity(accesses.count * Self.recordSizeTypical + 128 * layers.count + imageName.utf8.count)
-    try Self.append(imageName, to: &body)
+    Self.append(imageName, to: &body)
     for layer in layers {
-      try Self.append(layer.identity, to: &body)
+      Self.append(layer.identity, to: &body)
       body.append(varint: layer.size)
       body.append(layer.isCompressed ? 1 : 0)
     }
@@ -37,9 +31,8 @@ extension AccessTrace {
     return body.withUnsafeBytes { TraceHeader(of: self, body: $0) }.encoded() + body
   }
 
-  private static func append(_ text: String, to body: inout [UInt8]) throws(TraceError) {
+  private static func append(_ text: String, to body: inout [UInt8]) {
     let utf8 = text.utf8
-    guard utf8.count <= textMax else { throw .textTooLong(text, limit: textMax) }
     body.append(varint: UInt64(utf8.count))
     body.append(contentsOf: utf8)
   }
@@ -80,7 +73,7 @@ extension AccessTrace {
   /// Parses a whole file. What it returns is written again as the same bytes.
   ///
   /// - Throws: `notAccessTrace`, `unsupportedVersion`, `headerTruncated`, `headerChecksumMismatch`, `bodySizeMismatch`,
-  ///   `bodyChecksumMismatch`, `tooMany`, `malformed`, `invalidAccess`.
+  ///   `bodyChecksumMismatch`, `tooMany`, `malformed`, `invalidSize`, `invalidAccess`.
   public init(parsing bytes: RawSpan) throws(TraceError) {
     self = try bytes.withUnsafeBytes { bytes throws(TraceError) in try Self.parse(bytes) }
   }
@@ -108,6 +101,7 @@ extension AccessTrace {
     var trace = AccessTrace(
       imageName: name, deviceSize: header.deviceSize, layers: layers, runs: header.runs,
       durationMicroseconds: header.durationMicroseconds, recordedAt: header.recordedAt)
+    try trace.checkHeader()
     try trace.parseAccesses(&reader, count: Int(header.accessCount))
     guard reader.isAtEnd else { throw .malformed(offset: reader.offset, problem: "there is more than the accesses") }
     return trace

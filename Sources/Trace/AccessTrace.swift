@@ -57,12 +57,42 @@ extension AccessTrace {
   /// The most bytes of a file.
   public static let bytesMax = 1 << 30
 
+  /// Finds what a file could not hold.
+  ///
+  /// - Throws: what ``encoded()`` throws.
+  public func validate() throws(TraceError) {
+    try checkHeader()
+    var time: UInt64 = 0
+    for (number, access) in accesses.enumerated() {
+      try check(access, number: number, after: time)
+      time = access.microseconds
+    }
+  }
+
+  /// Finds what a file must not say of the whole.
+  func checkHeader() throws(TraceError) {
+    guard accesses.count <= Self.accessesMax else {
+      throw .tooMany("accesses", count: UInt64(accesses.count), limit: Self.accessesMax)
+    }
+    guard layers.count <= Self.layersMax else {
+      throw .tooMany("layers", count: UInt64(layers.count), limit: Self.layersMax)
+    }
+    guard runs > 0 else { throw .malformed(offset: 40, problem: "it is of 0 runs") }
+    for text in [imageName] + layers.map(\.identity) where text.utf8.count > Self.textMax {
+      throw .textTooLong(text, limit: Self.textMax)
+    }
+    // So that offsets can be added without overflow.
+    let sizes = [("the disk", deviceSize)] + layers.enumerated().map { ("layer \($0)", $1.size) }
+    for (what, size) in sizes where size > Int64.max { throw .invalidSize(of: what, size) }
+  }
+
   /// Finds what a file must not have: what is written is checked by the same rules as what is read.
   func check(_ access: TraceAccess, number: Int, after earlier: UInt64) throws(TraceError) {
     let device = access.device
     let stored = access.stored
     func bad(_ problem: String) -> TraceError { .invalidAccess(number: number, problem: problem) }
     if access.microseconds < earlier { throw bad("is earlier than the one before it") }
+    if access.microseconds > Int64.max { throw bad("is later than any clock goes") }
     if access.runs == 0 || access.runs > runs { throw bad("is of \(access.runs) runs, the trace of \(runs)") }
     if device.lowerBound > deviceSize || device.count64 > deviceSize - device.lowerBound {
       throw bad("names \(device.count64) bytes at \(device.lowerBound) of a disk of \(deviceSize) bytes")

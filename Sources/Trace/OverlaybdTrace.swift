@@ -22,6 +22,14 @@ public struct OverlaybdTrace: Equatable, Sendable {
     public let offset: UInt64
     /// How much, in bytes.
     public let count: UInt64
+
+    /// A record by its parts.
+    public init(operation: Operation = .read, layer: UInt32, offset: UInt64, count: UInt64) {
+      self.operation = operation
+      self.layer = layer
+      self.offset = offset
+      self.count = count
+    }
   }
 
   /// The kind of a record.
@@ -40,10 +48,13 @@ public struct OverlaybdTrace: Equatable, Sendable {
   public let records: [Record]
 
   /// Bytes of the header, and of a record.
-  private static let unit = 24
-  private static let magic: UInt32 = 0xC2EF_1820
+  static let unit = 24
+  static let magic: UInt32 = 0xC2EF_1820
   /// The trace's seed of `crc32cRaw`.
-  private static let checksumSeed: UInt32 = 0
+  static let checksumSeed: UInt32 = 0
+
+  /// A trace by its records.
+  public init(records: [Record]) { self.records = records }
 
   /// Whether a file that begins with these bytes claims to be a trace; overlaybd takes any other for a list of paths.
   public static func isTrace(prefix: RawSpan) -> Bool {

@@ -28,8 +28,16 @@ public enum TraceError: Error, Equatable, Sendable {
   case textTooLong(_ text: String, limit: Int)
   /// Something that is not as the format says, at this byte of the file.
   case malformed(offset: Int, problem: String)
+  /// A disk or a layer of more bytes than there can be.
+  case invalidSize(of: String, UInt64)
   /// An access, counted from 0, that the trace cannot have.
   case invalidAccess(number: Int, problem: String)
+  /// Neither one of the traces nor a text that tells of reads; `line` is 0 for a file without any.
+  case unknownFormat(line: Int, text: String)
+  /// A line of a text, counted from 1.
+  case badLine(number: Int, problem: String)
+  /// Trace `number`, counted from 0, is not of the same layers or disk as the first.
+  case differentStacks(number: Int, found: String, expected: String)
 }
 
 extension TraceError: CustomStringConvertible {
@@ -63,8 +71,20 @@ extension TraceError: CustomStringConvertible {
       "trace: the name \(text.prefix(40))… has \(text.utf8.count) bytes, the limit is \(limit)"
     case .malformed(let offset, let problem):
       "trace: byte \(offset): \(problem); the file was not written by Warmblk, or is damaged"
+    case .invalidSize(let what, let size):
+      "trace: it says that \(what) has \(size) bytes, which nothing can have"
     case .invalidAccess(let number, let problem):
       "trace: access \(number) \(problem)"
+    case .unknownFormat(0, _):
+      "trace: there is nothing in it"
+    case .unknownFormat(let line, let text):
+      "trace: line \(line) is of no trace: \(text); known are traces of Warmblk and overlaybd, JSON lines, OFFSET LENGTH lines, "
+        + "what blkparse prints, and iologs of fio"
+    case .badLine(let number, let problem):
+      "trace: line \(number): \(problem)"
+    case .differentStacks(let number, let found, let expected):
+      "trace: number \(number + 1) is of another image, with \(found), the first with \(expected); bring them to one image with "
+        + "'warmblk trace convert --config'"
     }
   }
   private func hex(_ value: UInt32) -> String { "0x" + String(value, radix: 16) }

@@ -18,8 +18,8 @@ fuzz_modules=(
   "Posix Sources/Posix/*.swift"
   "LSMT Sources/LSMT/*.swift"
   "ZFile Sources/ZFile/*.swift"
-  "Trace Sources/Trace/*.swift"
   "JSON Sources/JSON/*.swift"
+  "Trace Sources/Trace/*.swift"
   "FileSystems Sources/FileSystems/*.swift"
   "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
   "BlobStore Sources/BlobStore/BlobError.swift"
@@ -28,12 +28,12 @@ fuzz_modules=(
 
 # Fuzzer, the modules that it tests, in the order of linking, and the files of Tests/Fuzz besides its own and Support.
 fuzzers=(
-  "Config Posix LSMT ZFile BlobStore Image"
+  "Config Posix LSMT ZFile JSON Trace BlobStore Image"
   "LSMT LSMT MapChecks.swift"
   "Index LSMT MapChecks.swift"
   "ZFile ZFile"
   "Tar ZFile"
-  "Trace ZFile Trace"
+  "Trace ZFile JSON Trace"
   "Registry JSON Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
