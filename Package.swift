@@ -43,8 +43,6 @@ let package = Package(
     .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
     .target(name: "JSON", swiftSettings: settings),
-
-    .target(name: "JSON", swiftSettings: settings),
     // Files of a disk that nobody has mounted, and tables of contents of eStargz layers.
     .target(name: "FileSystems", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
@@ -57,7 +55,8 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
+      name: "Image",
+      dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],

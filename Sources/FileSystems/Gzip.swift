@@ -27,7 +27,9 @@ struct Gzip {
 
   /// Where the compressed data begins, and the extra field; nil for what is no header.
   private static func header(_ bytes: [UInt8], at start: Int) -> (Int, [UInt8])? {
-    guard bytes.count - start >= 10, bytes[start] == 0x1F, bytes[start + 1] == 0x8B, bytes[start + 2] == 8 else { return nil }
+    guard bytes.count - start >= 10, bytes[start] == 0x1F, bytes[start + 1] == 0x8B, bytes[start + 2] == 8 else {
+      return nil
+    }
     let flags = bytes[start + 3]
     var position = start + 10
     var extra: [UInt8] = []

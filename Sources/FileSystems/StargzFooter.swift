@@ -23,7 +23,9 @@ enum StargzFooter: Equatable {
       let digits = String(decoding: extra.prefix(16), as: UTF8.self)
       guard extra.dropFirst(16).elementsEqual("STARGZ".utf8), let offset = UInt64(digits, radix: 16) else { continue }
       let footer = layer.size - size
-      guard offset < footer else { throw .damagedContents("should be at byte \(offset), behind which there is nothing") }
+      guard offset < footer else {
+        throw .damagedContents("should be at byte \(offset), behind which there is nothing")
+      }
       return .offset(offset, footer: footer)
     }
     throw .notStargz(try whatElse(layer))

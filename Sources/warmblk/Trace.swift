@@ -16,9 +16,13 @@ struct TraceCommand: ParsableCommand {
         warmblk trace merge run1 run2 run3 -o web.trace    several runs as one
         warmblk trace diff old.trace new.trace         what differs, by layer
         warmblk trace trim web.trace report… -o web.trace --force    without what was wasted
+        warmblk trace from-files --config image.json /usr/bin/web /etc/ -o web.trace    nothing recorded
         warmblk trace convert blkparse.txt --config image.json -o web.trace
       """,
-    subcommands: [TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self])
+    subcommands: [
+      TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self,
+      TraceFromFiles.self, TraceFromEstargz.self,
+    ])
 }
 
 /// Where a trace is written to.
@@ -46,14 +50,6 @@ struct TraceOutput: ParsableArguments {
       if output == "-" { try writeStandardOutput(bytes) } else { try writeFileAtomically(output, bytes, durable: true) }
     } catch {
       throw .system(what: "writing \(output)", error)
-    }
-  }
-
-  private func writeStandardOutput(_ bytes: [UInt8]) throws(Errno) {
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress! + done, $0.count - done) }
-      if count >= 0 { done += count } else if Errno.last != .interrupted { throw .last }
     }
   }
 
@@ -91,4 +87,13 @@ func formatTime(_ microseconds: UInt64) -> String {
   if microseconds < 1_000_000 { return "\(microseconds / 1000) ms" }
   let hundredths = "\(microseconds / 10_000 % 100)"
   return "\(microseconds / 1_000_000).\(hundredths.count == 1 ? "0" : "")\(hundredths) s"
+}
+
+/// Writes all of `bytes`.
+func writeStandardOutput(_ bytes: [UInt8]) throws(Errno) {
+  var done = 0
+  while done < bytes.count {
+    let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress! + done, $0.count - done) }
+    if count >= 0 { done += count } else if Errno.last != .interrupted { throw .last }
+  }
 }
