@@ -93,7 +93,8 @@ let package = Package(
     .testTarget(
       name: "ImageTests",
       dependencies: [
-        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "Posix",
+        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "FileSystems",
+        "Posix",
       ],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: settings),

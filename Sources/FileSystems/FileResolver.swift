@@ -65,6 +65,7 @@ public final class FileResolver {
         try add(node)
         if node.kind == .directory { result.report(.onlyDirectory, entry.path, line: entry.line) }
       }
+      result.entriesFound += 1
     } catch {
       if error.endsAll { throw error }
       result.report(error, entry.path, line: entry.line)

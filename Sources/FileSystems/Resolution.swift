@@ -6,6 +6,8 @@ public struct Resolution: Sendable {
   public internal(set) var contentBytes: UInt64 = 0
   /// Bytes of inodes, directories, and what else leads to content.
   public internal(set) var metadataBytes: UInt64 = 0
+  /// Entries of lists that led somewhere.
+  public internal(set) var entriesFound = 0
   /// Files whose content is taken.
   public internal(set) var files = 0
   /// Directories that were walked through.
