@@ -12,12 +12,12 @@ struct TraceCommand: ParsableCommand {
     discussion: """
       A trace says which bytes of which layers are read first, in order, and nothing about what is in them.
 
-        warmblk trace show web.trace                   how much, of which layers, when; and a picture
-        warmblk trace merge run1 run2 run3 -o web.trace    several runs as one
-        warmblk trace diff old.trace new.trace         what differs, by layer
-        warmblk trace trim web.trace report… -o web.trace --force    without what was wasted
-        warmblk trace from-files --config image.json /usr/bin/web /etc/ -o web.trace    nothing recorded
-        warmblk trace convert blkparse.txt --config image.json -o web.trace
+        warmblk trace show web.trace            how much, when, and a picture
+        warmblk trace merge 1 2 3 -o web.trace  several runs as one
+        warmblk trace diff old.trace new.trace  what differs, by layer
+        warmblk trace trim web.trace 1.json 2.json -o web2.trace
+        blkparse -i t | warmblk trace convert - --config image.json -o web.trace
+        warmblk trace from-files --config image.json /usr/lib/web/ -o web.trace
       """,
     subcommands: [
       TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self,
