@@ -40,7 +40,7 @@ public final class Disk {
     }
     try work(1 + count >> 9)
     let end = offset + UInt64(count)
-    if count > 0 { touch(offset..<end) }
+    touch(offset..<end)
     if count > 16 * Int(Self.pageSize) { return try fetch(offset..<end) }
     var result: [UInt8] = []
     result.reserveCapacity(count)
@@ -79,7 +79,9 @@ public final class Disk {
     guard steps <= Self.stepLimit else { throw .tooMuchWork }
   }
 
-  private func touch(_ range: DiskRange) {
+  /// Notes a range of the disk as one that was read.
+  func touch(_ range: DiskRange) {
+    if range.isEmpty { return }
     if let last = touched.last, last.lowerBound <= range.lowerBound, range.lowerBound <= last.upperBound {
       touched[touched.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
     } else {

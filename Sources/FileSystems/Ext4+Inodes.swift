@@ -25,8 +25,21 @@ extension Ext4 {
   /// The inode as it is stored.
   func record(_ number: UInt64) throws(FileSystemError) -> [UInt8] {
     let (groupNumber, index) = (number - 1).quotientAndRemainder(dividingBy: layout.inodesPerGroup)
-    let table = try inodeTable(try group(groupNumber), groupNumber)
-    return try disk.bytes(at: table.lowerBound + index * layout.inodeSize, count: Int(layout.inodeSize))
+    let group = try group(groupNumber)
+    let table = try inodeTable(group, groupNumber)
+    let start = table.lowerBound + index * layout.inodeSize
+    let record = try disk.bytes(at: start, count: Int(layout.inodeSize))
+    disk.touch(inodesReadAhead(with: start / blockSize, table, unused: group.unusedInodes))
+    return record
+  }
+
+  /// What the kernel reads of a table besides the block that it wants: those from a multiple of 32 to the next, also that one, as
+  /// far as inodes were ever used (Linux, `__ext4_get_inode_loc`, with the default of `inode_readahead_blks`).
+  private func inodesReadAhead(with block: UInt64, _ table: DiskRange, unused: UInt64) -> DiskRange {
+    let first = max(block / 32 * 32, table.lowerBound / blockSize)
+    let used = (layout.inodesPerGroup - unused) * layout.inodeSize / blockSize
+    let last = min(first + 32, table.lowerBound / blockSize + used)
+    return first * blockSize..<min(max(first, last + 1) * blockSize, table.upperBound)
   }
 
   /// A group's whole table of inodes.

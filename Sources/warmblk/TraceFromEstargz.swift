@@ -9,14 +9,16 @@ struct TraceFromEstargz: ParsableCommand {
     commandName: "from-estargz",
     abstract: "List the files that an eStargz layer wants first.",
     discussion: """
-      Whoever made the layer watched its image run, and put the files that were used in front. This prints their paths, in that
-      order, as a list for 'warmblk trace from-files' on an image with the same content here:
+      Whoever made the layer watched its image run, and put the files that were used
+      in front. This prints their paths, in that order, as a list for
+      'warmblk trace from-files' on an image with the same content here:
 
         warmblk trace from-estargz layer.tar.gz -o start.txt
         warmblk trace from-files --config image.json --list start.txt -o web.trace
 
-      Where the table of contents is in another image, the only layer of that goes with --toc. A layer whose maker found nothing to
-      put in front has an empty list. Of an image with several such layers, make a list of each, the top one first.
+      Where the table of contents is in another image, the only layer of that goes
+      with --toc. A layer whose maker found nothing to put in front has an empty list.
+      Of an image with several such layers, make a list of each, the top one first.
       """)
 
   @Argument(help: ArgumentHelp("The layer, as the registry has it.", valueName: "layer"))

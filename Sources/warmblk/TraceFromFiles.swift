@@ -10,18 +10,21 @@ struct TraceFromFiles: ParsableCommand {
     commandName: "from-files",
     abstract: "Make a trace of files: what reading them would touch.",
     discussion: """
-      For what nobody could record: the image is not mounted and nothing of it is run. Its disk has to be one ext2, ext3, ext4
-      or EROFS, not partitioned. Files are wanted in the order in which they are named, each with its inode and the
-      directories before it.
+      For what nobody could record: the image is not mounted and nothing of it is
+      run. Its disk has to be one ext2, ext3, ext4 or EROFS, not partitioned. Files
+      are wanted in the order in which they are named, each after its inode and
+      the directories before it.
 
-        warmblk trace from-files --config image.json /usr/bin/python3 /usr/lib/python3/ -o web.trace
-        warmblk trace from-files --config image.json --list start.txt --metadata -o web.trace
-        warmblk trace from-estargz layer.tar.gz | warmblk trace from-files --config image.json --list - -o web.trace
+        warmblk trace from-files --config image.json /usr/lib/web/ -o web.trace
+        warmblk trace from-files --config image.json --list start.txt -o web.trace
+        warmblk trace from-files --config image.json --metadata -o web.trace
+        warmblk trace from-estargz layer.tar.gz -o start.txt
 
-      A list is text, a path on each line; a path that ends with / or /* is a directory with all that is in it. Symbolic links are
-      followed, except inside of such a directory. Empty lines and lines that begin with # are passed over. All other
-      bytes are taken as they are, spaces too. What is not there is named on standard error and left out. Only
-      inodes, directories and maps of blocks are read, no content.
+      A list is text, a path on each line; a path that ends with / or /* is a
+      directory with all that is in it. Symbolic links are followed, except inside of
+      such a directory. Empty lines and lines that begin with # are passed over. All
+      other bytes are taken as they are, spaces too. What is not there is named on
+      standard error and left out. No content is read.
 
       Exit code 1: nothing that was named could be found.
       """)

@@ -95,4 +95,21 @@ import TestSupport
     #expect(resolver.resolution.ranges == (try resolver.content("/random")).joined)
     #expect(resolver.resolution.metadataBytes == 0 && resolver.resolution.contentBytes == 74 * 4096)
   }
+
+  @Test("with an inode come those that the kernel reads ahead, as far as they were ever used")
+  func readAhead() throws {
+    let tree = try Tree()
+    let image = try tree.ext(["-t", "ext4", "-b", "4096"])
+    let resolver = try FileResolver(try Disk.file(image))
+    try resolver.add("/numbers")
+    let system = try #require(resolver.system as? Ext4)
+    let group = try system.group(0)
+    let table = try system.inodeTable(group, 0)
+    let used = (system.layout.inodesPerGroup - group.unusedInodes) * system.layout.inodeSize / 4096
+    // The root's inode is in the first block of the table.
+    let first = table.lowerBound / 4096
+    let last = min(max(first, (first / 32) * 32) + 32, first + used)
+    #expect(used > 32 && resolver.resolution.ranges.inOrder.covers(first * 4096..<(last + 1) * 4096))
+    #expect(group.unusedInodes > 0)
+  }
 }

@@ -31,6 +31,36 @@ import TestSupport
     }
   }
 
+  /// `estargz.Build` of stargz-snapshotter 0.12.0, of `usr/bin/tool`, `etc/config` and `usr/bin/other` with the last two as
+  /// prioritized files, the last one first. base64.
+  private static let published = """
+    H4sIAAAAAAAC/+zRQQpCIRDG8TmKJ3jzzejkeQqC2iTM890/aGlUK8XA/+YTdCO/jal7AJDNXgug3feziIhSMBrQsdezh0BeSv32
+    7td9+7k/aeNjd57OP2tc/uP8L/cHz+SvKS//wf6l3q7ezf+U0kd/UWn8o0WhgOXfvWcAAAD//90GJSYACAAAH4sIAAAAAAAC/+zA
+    WxHCMAAEQL5XTe/SvPwbQwczbNTwmpbtuPJIpDLklSlLthy5+mi0OvTVqUu3Hr3G4/P3S74BAAD//1vIIGEAAgAAH4sIAAAAAAAC
+    /9LTTy1J1megKTAwMDAwNzUF0wYGBug0JtvQ0MzMlEHBlIEOoLS4JLFIQYGhKD+/BJ86QvLonhsiABL/yfl5aZnptIx/MxMTPPFv
+    ihb/xgamBgwKBqPxT3MACAAA//8NqcDUAAQAAB+LCAAAAAAAAv9Kzs9L42IYBSMV6BUUpaalliRn6OUk5qXkJhZlU98OAwjARRsY
+    GBgisQ0YDAyNTE3MGRQM6BEApcUliUUMBgbU9uQQAYAAAAD//9wz7SQABAAAH4sIAAAAAAAC/+JnGAUjGejplxYX6Sdl5umX5Ofn
+    0MYOAwMDAzMTEzBtYGCAThsYGJgisQ0YDAyNjc3MGBQM6BEApcUliUUKCgxF+fkl+NQRkkf33BABgAAAAP//Icy/VQAEAAAfiwgA
+    AAAAAAL/KsnPz+FiGAUjFejplxYX6Sdl5umXlGfm0cYOAwMDAzMTEzBtYGCATmOyDc0MDIwYFAyRHJefn0Mbx5UWlyQWKSgwFOXn
+    l+BTR0ge3XNDBAACAAD//wk2+aMABAAAH4sIAAAAAAAC/+yTy27bPBCFvZWewtA68M/7xet/nRcoupjhDG01iRRQci8J8u6FYqdF
+    0touYCNAAJ+NyAPxDPXNaBihrB4WbUf8ffFl6LvZ+SW22vfUUtqX9daXygo1m4vZO2gzEZgJce6P/CB6rKvmK5eh7btmOZdXddVw
+    N5aWh2Y5/1RX1WNdVVXTwR03y3mz+K+5ejbGH/fPBrVl59z1NDkm6u1+M3C53h0rfT/uXluVfnP/yq+r6unqL5U2Q/mXaoeOY9ud
+    I6If11ze5BRe7ZyhfZicIF/HKrHd9zkPPE5wddg61K54mJxmWIOybmmQExrIySCi8MIxBsrKsFYYojJR2egkZxNAQRJsINpEnkAK
+    jh7s7iJpvelu/j97+D46PKZ3nIapWuq73K6ONcIe6YNW+/oQSJBJASQ7QG+BVQ4SMEuW7FxiCeiRrU4eQ1bGgpFR+JyMRQ1ByIN9
+    ODl8D5n7wpnHtF7cQkd3UG6O8ZFvePwi9AcPSoJj0s4GkKCZJKdolDcUUMaobIp6ujZ6IgQVTVQaKCKxFjkkDAd5nBx+7K8d+/72
+    1FmxSu5h43w0gShCJgeZrTAahVCRLIBPWeSAKiiDkKXLJovoyQgKWjChC44Osjk5/Cibb233hs0aCt223cv4TMvrQ0x/M5uK1dXn
+    +ml20UUXXXTRR9HPAAAA//9Qb+apAA4AAB+LCAQAAAAAAP8aAFNHFgAwMDAwMDAwMDAwMDAwMjcwU1RBUkdaAQAA//8AAAAAAAAA
+    AA==
+    """
+
+  @Test("a layer that the published tool made")
+  func madeElsewhere() throws {
+    let scratch = try Scratch()
+    let layer = try runProgram(["base64", "-d", try scratch.write("base64", Self.published)])
+    let found = try StargzContents(layer: Disk(layer))
+    #expect(found.landmark == .prefetch && paths(found) == ["/usr/bin/other", "/etc/config"])
+  }
+
   @Test("a table in another image")
   func external() throws {
     let making = Stargz.Making(names: Self.names, footer: "external")
