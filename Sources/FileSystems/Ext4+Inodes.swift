@@ -11,7 +11,7 @@ extension Ext4 {
 
   /// An inode that a directory names.
   func node(_ number: UInt64) throws(FileSystemError) -> Node {
-    guard number == root || number >= layout.firstInode, number <= layout.inodeCount else {
+    guard number == root || number >= max(1, layout.firstInode), number <= layout.inodeCount else {
       throw .damaged(.inode(number), "is none of a file: there are \(layout.firstInode) to \(layout.inodeCount)")
     }
     let record = try record(number)
