@@ -43,6 +43,8 @@ let package = Package(
     .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
     .target(name: "JSON", swiftSettings: settings),
+    // Files of a disk that nobody has mounted, and tables of contents of eStargz layers.
+    .target(name: "FileSystems", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
     .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
@@ -53,7 +55,8 @@ let package = Package(
       dependencies: ["Registry", "Posix", "CLinux", "ZFile", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: settings),
     .target(
-      name: "Image", dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "Posix", "CLinux"],
+      name: "Image",
+      dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
@@ -68,7 +71,7 @@ let package = Package(
     .executableTarget(
       name: "warmblk",
       dependencies: [
-        "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "BlobStore", "Posix",
+        "Host", "Device", "Image", "Ublk", "LSMT", "ZFile", "Trace", "FileSystems", "BlobStore", "Posix",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -85,9 +88,13 @@ let package = Package(
     .testTarget(name: "ZFileTests", dependencies: ["ZFile"], swiftSettings: settings),
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile", "TestSupport"], swiftSettings: settings),
     .testTarget(
+      name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
+      swiftSettings: settings),
+    .testTarget(
       name: "ImageTests",
       dependencies: [
-        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "Posix",
+        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "FileSystems",
+        "Posix",
       ],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Posix"], path: "Tests/TestSupport", swiftSettings: settings),

@@ -14,6 +14,11 @@ public func formatBytes(_ bytes: UInt64) -> String {
     ? "\(whole) \(units[unit])" : "\(whole).\(min(tenths, 9)) \(units[unit])"
 }
 
+/// A number of things: `1 run`, `2 runs`. `plural` is for words that take more than an s.
+public func formatCount(_ count: Int, _ singular: String, _ plural: String? = nil) -> String {
+  "\(count) \(count == 1 ? singular : plural ?? singular + "s")"
+}
+
 /// A table with aligned columns, two blanks between them; numbers are aligned to the right.
 public func formatTable(_ rows: [[String]], rightAligned: Set<Int> = []) -> String {
   var widths: [Int] = []

@@ -27,7 +27,7 @@ extension Image {
         try made.add(piece.access(at: read.microseconds))
       }
     }
-    if beyond > 0 { made.notes.append("\(beyond) reads reach beyond the disk's \(virtualSize) bytes") }
+    made.note(beyond, "reads beyond the disk's \(virtualSize) bytes, of which the part within is kept")
     made.finish(duration: reads.map(\.microseconds).max() ?? 0)
     return made
   }
@@ -53,9 +53,9 @@ extension Image {
       if range.upperBound > layers[layer].blobSize { beyond += 1 }
       for piece in map.pieces(ofLayer: layer, blob: range) { try made.add(piece.access(at: 0)) }
     }
-    if others > 0 { made.notes.append("\(others) records are not of reads") }
-    if unknown > 0 { made.notes.append("\(unknown) records are of layers that the image does not have") }
-    if beyond > 0 { made.notes.append("\(beyond) records reach beyond their layer's end") }
+    made.note(others, "records that are not of reads")
+    made.note(unknown, "records of layers that the image does not have")
+    made.note(beyond, "records beyond their layer's end, of which the part within is kept")
     made.finish(duration: 0)
     return made
   }
@@ -87,32 +87,21 @@ extension Image {
         try made.add(piece.access(at: access.microseconds, runs: access.runs))
       }
     }
-    if missing > 0 { made.notes.append("\(missing) stored bytes are in layers that the image does not have") }
+    made.note(missing, "stored bytes in layers that the image does not have")
     made.finish(duration: other.durationMicroseconds)
     return made
   }
 
-  /// A trace of this image, or of one with some of its layers, as overlaybd can replay it on this image.
-  public func overlaybdTrace(of trace: AccessTrace) -> (trace: OverlaybdTrace, notes: [String]) {
+  /// What `trace`, which must be of this image, as ``trace(of:)`` makes it, is for overlaybd.
+  public func overlaybdTrace(of trace: AccessTrace) -> OverlaybdTrace {
+    precondition(trace.layers == traceLayers)
     let map = BlobMap(self)
-    let numbers = layerNumbers(of: trace)
     var records: [OverlaybdTrace.Record] = []
-    var missing: UInt64 = 0
     for access in trace.accesses {
-      let found: [RangePiece]
-      if let layer = access.layer {
-        guard let number = numbers[layer] else {
-          missing += UInt64(access.stored.count)
-          continue
-        }
-        found = pieces(of: access, layer: number, map)
-      } else {
-        found = pieces(ofDevice: access.device)
-      }
-      for piece in found { records.append(piece) }
+      guard let layer = access.layer else { continue }
+      for piece in pieces(of: access, layer: layer, map) { records.append(piece) }
     }
-    let notes = missing > 0 ? ["\(missing) stored bytes are in layers that the image does not have"] : []
-    return (OverlaybdTrace(records: records), notes)
+    return OverlaybdTrace(records: records)
   }
 
   /// For each layer of `trace` the number of the same layer here; nil where there is none. One that is in the stack several
@@ -141,6 +130,10 @@ extension Image {
 }
 
 extension MadeTrace {
+  fileprivate mutating func note(_ count: some BinaryInteger, _ what: String) {
+    if count > 0 { notes.append("left out: \(what): \(count)") }
+  }
+
   fileprivate mutating func add(_ access: TraceAccess) throws(ImageError) {
     if trace.accesses.count == AccessTrace.accessesMax {
       // What was read again goes; the rest must leave room, or this would be done for every few accesses.

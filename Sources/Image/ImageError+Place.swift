@@ -16,7 +16,8 @@ extension ImageError {
     switch self {
     case .system(_, let path, _), .notALayer(let path, _), .trace(let path, _):
       Place(file: path)
-    case .json(let name, _, _), .invalid(let name, _, _), .unsupported(let name, _, _), .stack(let name, _):
+    case .json(let name, _, _), .invalid(let name, _, _), .unsupported(let name, _, _), .stack(let name, _),
+      .files(let name, _):
       Place(file: name)
     case .layerNotFound(let name, _, let looked, _):
       Place(file: name, expected: looked.first)

@@ -1,4 +1,5 @@
 import BlobStore
+import FileSystems
 import LSMT
 import Posix
 import Trace
@@ -34,6 +35,8 @@ public enum ImageError: Error, Equatable, Sendable {
   case outOfBounds(path: String, offset: UInt64, wanted: Int, size: UInt64)
   /// The layers cannot be merged.
   case stack(name: String, LSMTError)
+  /// The files of the image's disk, or those of an eStargz layer, cannot be found.
+  case files(name: String, FileSystemError)
   /// The file is no trace, or a damaged one.
   case trace(path: String, TraceError)
   /// An import or export cannot be done as asked.
@@ -78,6 +81,7 @@ extension ImageError: CustomStringConvertible {
       "\(path): \(wanted) bytes at \(offset) are past its end at \(size)"
     case .stack(let name, let error):
       "\(name): \(error)"
+    case .files(let name, let error): "\(name): \(error)"
     case .trace(let path, let error):
       "\(path): \(error)"
     case .refused(let reason):

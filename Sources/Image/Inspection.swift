@@ -19,8 +19,10 @@ public struct Inspection: Encodable, Sendable {
     case sparseUpper = "data of a sparse writable layer"
     /// A ZFile with something else than a layer inside.
     case zfile = "ZFile"
-    /// A binary I/O trace.
+    /// A trace of what a start reads, ours.
     case trace
+    /// A binary I/O trace of overlaybd.
+    case overlaybdTrace = "trace of overlaybd"
     /// None of these.
     case unknown
   }
@@ -170,9 +172,9 @@ extension Inspection {
   public struct TraceFacts: Encodable, Sendable {
     /// Reads.
     public let records: Int
-    /// Bytes that they read.
+    /// Bytes that they read: of overlaybd's the sum, of ours each stored byte once.
     public let bytes: UInt64
-    /// Layers that they name: one more than the highest number.
+    /// Layers of the stack; of overlaybd's, one more than the highest number.
     public let layers: UInt64
   }
 }

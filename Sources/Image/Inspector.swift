@@ -38,6 +38,8 @@ public struct Inspector {
       }
       let prefix = try blob.bytes(at: 0, count: Int(min(blob.payloadSize, 512)))
       if OverlaybdTrace.isTrace(prefix: prefix.span.bytes) {
+        try inspectOverlaybdTrace(blob)
+      } else if AccessTrace.isAccessTrace(prefix: prefix.span.bytes) {
         try inspectTrace(blob)
       } else if isJSON(prefix), !blob.isTarWrapped {
         try inspectConfig()
@@ -53,26 +55,6 @@ public struct Inspector {
   private func isJSON(_ prefix: [UInt8]) -> Bool {
     prefix.first { !Array(" \t\r\n".utf8).contains($0) } == UInt8(ascii: "{")
   }
-
-  private mutating func inspectTrace(_ blob: Blob) throws(ImageError) {
-    result.kind = .trace
-    guard blob.payloadSize <= UInt64(Self.traceLimit) else {
-      throw .refused(
-        "\(blob.path): a trace of \(blob.payloadSize) bytes; the largest that is read has \(Self.traceLimit)")
-    }
-    let bytes = try blob.bytes(at: 0, count: Int(blob.payloadSize))
-    do throws(TraceError) {
-      let records = try OverlaybdTrace(parsing: bytes.span.bytes).records
-      result.trace = .init(
-        records: records.count, bytes: records.reduce(0) { $0.addingReportingOverflow($1.count).partialValue },
-        layers: records.map { UInt64($0.layer) + 1 }.max() ?? 0)
-    } catch {
-      add(file: blob.path, message: "\(blob.path): \(error)")
-    }
-  }
-
-  /// 10 million records.
-  private static let traceLimit = 240_000_000
 
   private mutating func inspectBlob(_ blob: Blob) throws(ImageError) {
     let container = try Container.open(blob)

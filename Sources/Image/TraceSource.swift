@@ -12,6 +12,9 @@ public enum TraceSource: Sendable {
   /// A text of reads.
   case reads(DeviceReads)
 
+  /// The most bytes of a file: texts of as many accesses as a trace can have are this long.
+  public static let bytesMax = 4 << 30
+
   /// Reads the file at `path`, which may be a pipe. A tar with the trace in it, overlaybd's acceleration layer, is looked
   /// into.
   ///
@@ -19,10 +22,10 @@ public enum TraceSource: Sendable {
   public static func load(_ path: String) throws(ImageError) -> TraceSource {
     let bytes: [UInt8]
     do throws(Errno) {
-      bytes = try readFile(path, limit: AccessTrace.bytesMax)
+      bytes = try readFile(path, limit: bytesMax)
     } catch {
       if error.rawValue == EFBIG {
-        throw .refused("\(path): more than \(AccessTrace.bytesMax) bytes, which is the most of a trace")
+        throw .refused("\(path): more than \(bytesMax) bytes, which is the most of a trace")
       }
       throw .system(call: "reading the trace", path: path, error)
     }

@@ -21,7 +21,7 @@ struct Touches {
     var plane: Int
     var offset: UInt64
 
-    static func < (a: Place, b: Place) -> Bool { (a.plane, a.offset) < (b.plane, b.offset) }
+    static func < (a: Place, b: Place) -> Bool { a.plane != b.plane ? a.plane < b.plane : a.offset < b.offset }
   }
 
   /// How the runs of bytes that both sides have are counted.
@@ -43,7 +43,10 @@ struct Touches {
       touches.append(Touch(access: access, rank: UInt32(number)))
     }
     // Ranks are in the order of time.
-    touches.sort { ($0.access.place, $0.rank) < ($1.access.place, $1.rank) }
+    touches.sort { a, b in
+      let (left, right) = (a.access.place, b.access.place)
+      return left == right ? a.rank < b.rank : left < right
+    }
     removeOverlaps()
   }
 
@@ -55,8 +58,9 @@ struct Touches {
   /// The accesses in the order of their first touch.
   func inOrder() -> [TraceAccess] {
     var sorted = touches
-    sorted.sort {
-      ($0.access.microseconds, $0.rank, $0.access.place) < ($1.access.microseconds, $1.rank, $1.access.place)
+    sorted.sort { a, b in
+      if a.access.microseconds != b.access.microseconds { return a.access.microseconds < b.access.microseconds }
+      return a.rank == b.rank ? a.access.place < b.access.place : a.rank < b.rank
     }
     return sorted.map(\.access)
   }

@@ -12,16 +12,17 @@ struct TraceCommand: ParsableCommand {
     discussion: """
       A trace says which bytes of which layers are read first, in order, and nothing about what is in them.
 
-        warmblk trace start -n 0 -o web.trace          record; `warmblk trace stop -n 0` writes it
-        warmblk trace show web.trace                   how much, of which layers, when; and a picture
-        warmblk trace merge run1 run2 run3 -o web.trace    several runs as one
-        warmblk trace diff old.trace new.trace         what differs, by layer
-        warmblk trace trim web.trace report… -o web.trace --force    without what was wasted
-        warmblk trace convert blkparse.txt --config image.json -o web.trace
+        warmblk trace start -n 0 -o web.trace   record; `trace stop -n 0` writes it
+        warmblk trace show web.trace            how much, when, and a picture
+        warmblk trace merge 1 2 3 -o web.trace  several runs as one
+        warmblk trace diff old.trace new.trace  what differs, by layer
+        warmblk trace trim web.trace 1.json 2.json -o web2.trace
+        blkparse -i t | warmblk trace convert - --config image.json -o web.trace
+        warmblk trace from-files --config image.json /usr/lib/web/ -o web.trace
       """,
     subcommands: [
-      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self,
-      TraceConvert.self,
+      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self,
+      TraceFromFiles.self, TraceFromEstargz.self,
     ])
 }
 
@@ -50,14 +51,6 @@ struct TraceOutput: ParsableArguments {
       if output == "-" { try writeStandardOutput(bytes) } else { try writeFileAtomically(output, bytes, durable: true) }
     } catch {
       throw .system(what: "writing \(output)", error)
-    }
-  }
-
-  private func writeStandardOutput(_ bytes: [UInt8]) throws(Errno) {
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress! + done, $0.count - done) }
-      if count >= 0 { done += count } else if Errno.last != .interrupted { throw .last }
     }
   }
 
@@ -95,4 +88,13 @@ func formatMicroseconds(_ microseconds: UInt64) -> String {
   if microseconds < 1_000_000 { return "\(microseconds / 1000) ms" }
   let hundredths = "\(microseconds / 10_000 % 100)"
   return "\(microseconds / 1_000_000).\(hundredths.count == 1 ? "0" : "")\(hundredths) s"
+}
+
+/// Writes all of `bytes`.
+func writeStandardOutput(_ bytes: [UInt8]) throws(Errno) {
+  var done = 0
+  while done < bytes.count {
+    let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress! + done, $0.count - done) }
+    if count >= 0 { done += count } else if Errno.last != .interrupted { throw .last }
+  }
 }

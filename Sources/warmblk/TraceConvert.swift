@@ -78,24 +78,27 @@ struct TraceConvert: ParsableCommand {
     switch to {
     case .warmblk:
       try output.write(trace)
-      output.report("\(trace.accesses.count) accesses of \(trace.layers.count) layers")
+      output.report(
+        "\(formatCount(trace.accesses.count, "access", "accesses")) of \(formatCount(trace.layers.count, "layer"))")
     case .json:
       var text: [UInt8] = []
       trace.forEachJSONLine { text.append(contentsOf: $0.utf8) }
       try output.write(text)
-      output.report("\(trace.accesses.count) accesses of \(trace.layers.count) layers")
+      output.report(
+        "\(formatCount(trace.accesses.count, "access", "accesses")) of \(formatCount(trace.layers.count, "layer"))")
     case .ranges:
       let shown = trace.accesses.filter { !$0.device.isEmpty }
       var text: [UInt8] = []
       for access in shown { text.append(contentsOf: "\(access.device.lowerBound) \(access.device.count)\n".utf8) }
       try output.write(text)
-      output.report("\(shown.count) ranges of the disk; \(trace.accesses.count - shown.count) accesses are of none")
+      output.report(
+        "\(formatCount(shown.count, "range")) of the disk, \(formatCount(trace.accesses.count - shown.count, "access", "accesses")) of none"
+      )
     case .overlaybd:
       guard let image else { preconditionFailure("validated") }
-      let (records, notes) = image.overlaybdTrace(of: trace)
-      for note in notes { printError("warmblk trace convert: \(input): \(note): left out") }
-      try output.write(records.encoded())
-      output.report("\(records.records.count) records")
+      let made = image.overlaybdTrace(of: trace)
+      try output.write(made.encoded())
+      output.report(formatCount(made.records.count, "record"))
     }
   }
 }

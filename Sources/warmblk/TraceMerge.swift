@@ -40,7 +40,9 @@ struct TraceMerge: ParsableCommand {
       for path in traces { loaded.append(try loadTrace(path)) }
       let runs = loaded.reduce(0) { $0 + UInt64($1.runs) }
       guard minRuns <= runs else {
-        throw .refused("--min-runs \(minRuns): the traces are of \(runs) runs together, so nothing would be left")
+        throw .refused(
+          "--min-runs \(minRuns): the traces are of \(formatCount(Int(runs), "run")) together, so nothing would be left"
+        )
       }
       let merged: AccessTrace
       do throws(TraceError) { merged = try AccessTrace.merging(loaded, minRuns: minRuns) } catch {
@@ -49,7 +51,7 @@ struct TraceMerge: ParsableCommand {
       }
       try output.write(merged)
       output.report(
-        "\(merged.accesses.count) accesses of \(merged.runs) runs, \(formatBytes(TraceTotals(merged).bytes)) as stored")
+        "\(formatCount(merged.accesses.count, "access", "accesses")) of \(formatCount(Int(merged.runs), "run"))")
     }
   }
 }

@@ -44,9 +44,14 @@ struct TraceShow: ParsableCommand {
     }
   }
 
+  private func facts(_ trace: AccessTrace, _ totals: TraceTotals) -> String {
+    "\(formatBytes(totals.bytes)) as stored, \(formatCount(trace.accesses.count, "access", "accesses")), "
+      + formatCount(Int(trace.runs), "run")
+  }
+
   private func describe(_ trace: AccessTrace, _ totals: TraceTotals) -> String {
     var lines = [
-      "\(self.trace): \(formatBytes(totals.bytes)) as stored, \(trace.accesses.count) accesses, \(trace.runs) runs",
+      "\(self.trace): \(facts(trace, totals))",
       "image \(trace.imageName), disk of \(formatBytes(trace.deviceSize)), \(formatBytes(totals.deviceBytes)) of it",
     ]
     if trace.recordedAt > 0 { lines.append("recorded \(formatDate(trace.recordedAt))") }
@@ -94,22 +99,28 @@ struct TraceShow: ParsableCommand {
         case Self.mapRows - 1: formatBytes(map.device.lowerBound)
         default: ""
         }
-      print(String(repeating: " ", count: max(0, Self.labelWidth - label.count)) + label + " ▏" + line)
+      print(
+        String(repeating: " ", count: max(0, Self.labelWidth - label.count)) + label + " ▏" + withoutTrailingSpace(line)
+      )
     }
     let last =
       switch map.axis {
       case .time(let last): formatMicroseconds(last)
-      case .order(let accesses): "\(accesses) accesses, in order"
+      case .order(let accesses): "\(formatCount(accesses, "access", "accesses")), in order"
       }
     let gap = String(repeating: " ", count: max(1, columns - 1 - last.count))
     print(String(repeating: " ", count: Self.labelWidth + 2) + "0" + gap + last)
+  }
+
+  private func withoutTrailingSpace(_ line: String) -> String {
+    String(line.reversed().drop { $0 == " " }.reversed())
   }
 
   private func writePicture(_ trace: AccessTrace, _ totals: TraceTotals, _ path: String) throws(HostError) {
     let map = HeatMap(trace, columns: 160, rows: 80)
     let text = map.svg(
       title: trace.imageName,
-      subtitle: "\(formatBytes(totals.bytes)) as stored, \(trace.accesses.count) accesses, \(trace.runs) runs",
+      subtitle: facts(trace, totals),
       bytes: formatBytes, time: formatTime)
     do throws(Errno) { try writeFileAtomically(path, Array(text.utf8)) } catch {
       throw .system(what: "writing \(path)", error)

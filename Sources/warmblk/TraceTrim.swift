@@ -53,7 +53,7 @@ struct TraceTrim: ParsableCommand {
       try output.write(trimming.trace)
       output.report(
         "\(formatBytes(trimming.dropped)) dropped, \(formatBytes(trimming.added)) added, "
-          + "\(trimming.trace.accesses.count) accesses")
+          + "\(formatCount(trimming.trace.accesses.count, "access", "accesses")) left")
     }
   }
 }

@@ -13,15 +13,17 @@ import TestSupport
     if fileExists("/dev/shm") {
       let path = "/dev/shm/warmblk-test-\(getpidText())"
       try writeFileAtomically(path, [1])
-      defer { _ = try? run(["rm", path]) }
+      defer { _ = try? runProgram(["rm", path]) }
       #expect(try Blob(path: path).readMethod == .memory)
     }
-    let type = String(decoding: try run(["stat", "-f", "-c", "%T", scratch.path]), as: UTF8.self)
+    let type = String(decoding: try runProgram(["stat", "-f", "-c", "%T", scratch.path]), as: UTF8.self)
     if type.hasPrefix("ext2/ext3") { #expect(onDisk.readMethod == .ring) }
     if type.hasPrefix("tmpfs") { #expect(onDisk.readMethod == .memory) }
   }
 
-  private func getpidText() -> String { String(decoding: (try? run(["sh", "-c", "printf $$"])) ?? [], as: UTF8.self) }
+  private func getpidText() -> String {
+    String(decoding: (try? runProgram(["sh", "-c", "printf $$"])) ?? [], as: UTF8.self)
+  }
 
   @Test("a read is exact or an error that names the file, the offset and both lengths")
   func exact() throws {
@@ -61,7 +63,7 @@ import TestSupport
     var told = 0
     #expect(try blob.sha256 { told += $0 } == sha256(tar))
     #expect(told == tar.count)
-    let expected = String(decoding: try run(["sha256sum", blob.path]).prefix(64), as: UTF8.self)
+    let expected = String(decoding: try runProgram(["sha256sum", blob.path]).prefix(64), as: UTF8.self)
     #expect(sha256(tar) == expected)
   }
 

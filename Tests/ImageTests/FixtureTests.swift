@@ -33,7 +33,7 @@ struct FixtureTests {
   /// By the machine's tar, which shares no code with ours.
   static func ustarTar(_ payload: [UInt8], _ scratch: Scratch) throws -> [UInt8] {
     try scratch.write("overlaybd.commit", payload)
-    return try run(["tar", "--format=ustar", "-C", scratch.path, "-cf", "-", "overlaybd.commit"])
+    return try runProgram(["tar", "--format=ustar", "-C", scratch.path, "-cf", "-", "overlaybd.commit"])
   }
 
   /// The merged view of layers 0...top as the independent model has it.
@@ -44,7 +44,7 @@ struct FixtureTests {
     let interesting: [Int]
 
     init(_ layers: String) throws {
-      let image = try run(["zstd", "-dcq", Fixtures.path("lsmt/expected.\(layers).img.zst")])
+      let image = try runProgram(["zstd", "-dcq", Fixtures.path("lsmt/expected.\(layers).img.zst")])
       #expect(sha256(image) == (try Fixtures.digest("lsmt/expected.\(layers).img.sha256")))
       let zeroes = Bytes(count: Self.step)
       memset(zeroes.all.baseAddress!, 0, Self.step)
@@ -150,7 +150,7 @@ struct FixtureTests {
   @Test("upstream's 64 GiB base layer opens, and its content has the known digest")
   func baseLayer() throws {
     let scratch = try Scratch()
-    try run(["tar", "-xzf", Fixtures.path("ext4/ext4_64.tar.gz"), "-C", scratch.path, "--no-same-owner"])
+    try runProgram(["tar", "-xzf", Fixtures.path("ext4/ext4_64.tar.gz"), "-C", scratch.path, "--no-same-owner"])
     let image = try Image.open(configPath: try scratch.config([scratch("ext4_64")]))
     let layer = image.layers[0]
     #expect(image.virtualSize == 64 << 30)
@@ -172,7 +172,7 @@ struct FixtureTests {
       try blob.read(into: step.part(0..<count), at: offset)
       try plain.writeFully(UnsafeRawBufferPointer(step.part(0..<count)), at: offset)
     }
-    let digest = String(decoding: try run(["sha256sum", parts]).prefix(64), as: UTF8.self)
+    let digest = String(decoding: try runProgram(["sha256sum", parts]).prefix(64), as: UTF8.self)
     #expect(digest == "799dbd74cbcfbd7f37611057130b20fda0e1e671280df97cc3a05d73620d5ac7")
   }
 }

@@ -51,7 +51,9 @@ struct InspectorTests {
   @Test("a sparse upper is recognized")
   func sparse() throws {
     let scratch = try Scratch()
-    try run(["tar", "--zstd", "-xf", Fixtures.path("upper/sparse.tar.zst"), "-C", scratch.path, "--no-same-owner"])
+    try runProgram([
+      "tar", "--zstd", "-xf", Fixtures.path("upper/sparse.tar.zst"), "-C", scratch.path, "--no-same-owner",
+    ])
     #expect(Inspector.inspect(scratch("sp.data")).kind == .sparseUpper)
   }
 

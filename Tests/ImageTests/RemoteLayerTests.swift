@@ -134,7 +134,7 @@ struct RemoteLayerTests {
       var config = setup.config
       change(&config)
       // Nothing of the attempts before.
-      _ = try? run(["rm", "-rf", setup.scratch("cache")])
+      _ = try? runProgram(["rm", "-rf", setup.scratch("cache")])
       let began = monotonicNanoseconds()
       do throws(ImageError) {
         _ = try Image.open(config: config, remote: setup.settings)

@@ -69,7 +69,7 @@ import TestSupport
     if Int.random(in: 0..<3, using: &random) == 0 {
       options.source = scratch("pipe")
       try #require(mkfifo(options.source, 0o600) == 0)
-      try run(["sh", "-c", "exec > /dev/null; cat '\(source)' > '\(options.source)' 2> /dev/null &"])
+      try runProgram(["sh", "-c", "exec > /dev/null; cat '\(source)' > '\(options.source)' 2> /dev/null &"])
       defer { _ = unlink(options.source) }
       return try Importer.run(options)
     }
@@ -224,7 +224,7 @@ import TestSupport
         options.uuid = LayerUUID("0b1e5e2c-8f0a-4c55-9d6b-0123456789ab")
         let result = try Importer.run(options)
         let text = String(
-          decoding: try run(["python3", Fixtures.path("decode.py"), result.layerPath]), as: UTF8.self)
+          decoding: try runProgram(["python3", Fixtures.path("decode.py"), result.layerPath]), as: UTF8.self)
         if isTarWrapped { #expect(text.contains("payload@1536") && text.contains("tail_nonzero=False")) }
         if compression == nil {
           #expect(text.contains("uuid=b'0B1E5E2C-8F0A-4C55-9D6B-0123456789AB"))

@@ -48,6 +48,43 @@ struct OverlaybdTraceTests {
     #expect(records.allSatisfy { $0.operation == .read })
   }
 
+  @Test("the format's example is written byte for byte")
+  func encoding() throws {
+    #expect(try parse(Self.example).encoded() == Self.example)
+    #expect(OverlaybdTrace(records: []).encoded().count == 24)
+  }
+
+  @Test(
+    "a trace of overlaybd's recorder is written again byte for byte, with zeroes for the junk in its padding",
+    .enabled(
+      if: fixture != nil,
+      "needs the fixtures of overlaybd's tools: set WARMBLK_FIXTURES, or have them in ../shared/fixtures"))
+  func recordedAgain() throws {
+    var expected = [UInt8](try #require(Self.fixture))
+    let found = try parse(expected).encoded()
+    for record in stride(from: 24, to: expected.count, by: 24) {
+      expected.replaceSubrange(record + 1..<record + 4, with: [0, 0, 0])
+    }
+    // The CRC covers the padding.
+    expected.replaceSubrange(16..<20, with: found[16..<20])
+    expected.replaceSubrange(20..<24, with: [0, 0, 0, 0])
+    expected.replaceSubrange(4..<8, with: [0, 0, 0, 0])
+    #expect(found == expected)
+    #expect(try parse(found) == parse([UInt8](try #require(Self.fixture))))
+  }
+
+  @Test("no record of more than 1 MiB is written: overlaybd would overrun its buffer")
+  func longRecords() throws {
+    let long = OverlaybdTrace(records: [
+      .init(layer: 1, offset: 4096, count: 5 << 20), .init(layer: 2, offset: 0, count: (1 << 20) + 1),
+    ])
+    let records = try parse(long.encoded()).records
+    #expect(records.allSatisfy { $0.count <= 1 << 20 } && records.count == 7)
+    #expect(records.reduce(0) { $0 + $1.count } == (6 << 20) + 1)
+    #expect(records[4] == .init(layer: 1, offset: 4096 + (4 << 20), count: 1 << 20))
+    #expect(records[6] == .init(layer: 2, offset: 1 << 20, count: 1))
+  }
+
   @Test("a trace without records is a trace")
   func empty() throws {
     var bytes = Array(Self.example[..<24])

@@ -12,28 +12,30 @@ fuzz_flags=(-swift-version 6 -O -g -wmo -enable-testing -parse-as-library -asser
 # What -sanitize=fuzzer alone instruments is of a kind that libFuzzer does not listen to any more.
 fuzz_flags+=("-sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table")
 
-# Module, and its files. Of BlobStore and Image only what the parsing of configurations needs, which is pure, and of
-# Registry what reads words of others.
+# Module, and its files. Of BlobStore and Image only what the parsing of configurations needs, which is pure.
 fuzz_modules=(
   "Posix Sources/Posix/*.swift"
   "LSMT Sources/LSMT/*.swift"
   "ZFile Sources/ZFile/*.swift"
   "JSON Sources/JSON/*.swift"
   "Trace Sources/Trace/*.swift"
-  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
-  "BlobStore Sources/BlobStore/BlobError.swift"
+  "FileSystems Sources/FileSystems/*.swift"
+  "Registry Sources/Registry/*.swift"
+  "BlobStore Sources/BlobStore/BlobError.swift Sources/BlobStore/ChunkMap.swift Sources/BlobStore/ChunkWord.swift"
   "Image Sources/Image/ImageConfig*.swift Sources/Image/ServiceConfig*.swift Sources/Image/JSON*.swift Sources/Image/ImageError.swift Sources/Image/Paths.swift"
 )
 
 # Fuzzer, the modules that it tests, in the order of linking, and the files of Tests/Fuzz besides its own and Support.
 fuzzers=(
-  "Config Posix LSMT ZFile JSON Trace BlobStore Image"
+  "Config Posix LSMT ZFile JSON Trace FileSystems Registry BlobStore Image"
   "LSMT LSMT MapChecks.swift"
   "Index LSMT MapChecks.swift"
   "ZFile ZFile"
   "Tar ZFile"
   "Trace ZFile JSON Trace"
-  "Registry JSON Registry ../RegistryTests/Support/ParserChecks.swift"
+  "FileSystems ZFile JSON FileSystems"
+  "Stargz ZFile JSON FileSystems"
+  "Registry Posix JSON Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
 run_fuzzers() {
@@ -98,10 +100,30 @@ seed_fuzzer() {
     ZFile) folders=(zfile) ;;
     Tar) folders=(tar) ;;
     Trace) folders=(trace) ;;
+    FileSystems) seed_file_systems "$2" || return ;;
   esac
   ((${#folders[@]})) && [[ -d $fixtures ]] || return 0
   while IFS= read -r file; do cp "$fixtures/$file" "$2/${file//\//-}"; done < <(cd "$fixtures" &&
     find "${folders[@]}" -type f -size -41k ! -name '*.txt' ! -name '*.zst' ! -name '*.sha256')
+}
+
+# seed_file_systems DIR: small file systems of several kinds, of one tree of files.
+seed_file_systems() {
+  local tree number=0 options
+  tree=$(mktemp -d)
+  mkdir -p "$tree/d/b"
+  seq 500 >"$tree/a" && cp "$tree/a" "$tree/d/b/c" && : >"$tree/d/e"
+  ln -s d/b "$tree/link" && ln -s "$(printf 'd/../%.0s' {1..20})a" "$tree/s" && truncate -s 30K "$tree/d/sparse" && echo x >>"$tree/d/sparse"
+  for options in "-t ext2" "-t ext4 -O ^has_journal,inline_data -I 256" "-t ext4 -O ^has_journal,^resize_inode,meta_bg,64bit"; do
+    truncate -s 64K "$1/ext-$((number += 1))"
+    # shellcheck disable=SC2086 # words
+    mke2fs -q -F $options -b 1024 -N 24 -d "$tree" "$1/ext-$number" 64K >/dev/null || return
+  done
+  for options in "" "-zlz4" "-zlz4hc -C16384 -E ztailpacking" "-zlz4 -E legacy-compress" "--chunksize=4096"; do
+    # shellcheck disable=SC2086 # words
+    mkfs.erofs --quiet -T0 $options "$1/erofs-$((number += 1))" "$tree" >/dev/null || return
+  done
+  rm -rf "$tree"
 }
 
 # run_fuzzer NAME: what it finds interesting is kept, so that a later run goes on from there.

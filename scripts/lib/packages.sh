@@ -5,7 +5,7 @@
 packages_to_build=(liburing-dev libzstd-dev liblz4-dev libcurl4-openssl-dev pkg-config)
 packages_to_boot=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils zstd procps)
 packages_to_measure=(e2fsprogs fio jq iproute2 nginx-light curl openssl)
-packages_to_test=(jq e2fsprogs xfsprogs btrfs-progs fio util-linux fdisk iproute2 python3 strace dmsetup
+packages_to_test=(jq e2fsprogs erofs-utils xfsprogs btrfs-progs fio util-linux fdisk iproute2 python3 strace dmsetup
   docker-registry skopeo nginx-light apache2-utils openssl curl)
 
 packages_missing() {
