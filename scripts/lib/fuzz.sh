@@ -20,20 +20,20 @@ fuzz_modules=(
   "ZFile Sources/ZFile/*.swift"
   "JSON Sources/JSON/*.swift"
   "Trace Sources/Trace/*.swift"
-  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
-  "BlobStore Sources/BlobStore/BlobError.swift"
+  "Registry Sources/Registry/Challenge.swift Sources/Registry/ContentRange.swift Sources/Registry/Credentials.swift Sources/Registry/CredentialFiles.swift Sources/Registry/BlobLocation.swift Sources/Registry/RegistryError*.swift Sources/Registry/ResponseHead.swift Sources/Registry/SignedURL.swift Sources/Registry/Text.swift Sources/Registry/WebAddress.swift"
+  "BlobStore Sources/BlobStore/BlobError.swift Sources/BlobStore/ChunkMap.swift Sources/BlobStore/ChunkWord.swift"
   "Image Sources/Image/ImageConfig*.swift Sources/Image/ServiceConfig*.swift Sources/Image/JSON*.swift Sources/Image/ImageError.swift Sources/Image/Paths.swift"
 )
 
 # Fuzzer, the modules that it tests, in the order of linking, and the files of Tests/Fuzz besides its own and Support.
 fuzzers=(
-  "Config Posix LSMT ZFile JSON Trace BlobStore Image"
+  "Config Posix LSMT ZFile JSON Trace Registry BlobStore Image"
   "LSMT LSMT MapChecks.swift"
   "Index LSMT MapChecks.swift"
   "ZFile ZFile"
   "Tar ZFile"
   "Trace ZFile JSON Trace"
-  "Registry JSON Registry ../RegistryTests/Support/ParserChecks.swift"
+  "Registry Posix JSON Registry ../RegistryTests/Support/ParserChecks.swift"
 )
 
 run_fuzzers() {
