@@ -61,7 +61,7 @@ let package = Package(
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -105,8 +105,8 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
-    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Ublk", "Posix"], swiftSettings: settings),
-    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Posix"], swiftSettings: settings),
+    .testTarget(name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
+    .testTarget(name: "DeviceTests", dependencies: ["TestSupport", "Trace", "Posix", "CLinux"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -17,6 +17,14 @@ static inline int clinux_lock_range(int fd, short type, int64_t start, int64_t l
   struct flock lock = {.l_type = type, .l_whence = 0, .l_start = start, .l_len = length, .l_pid = 0};
   return fcntl(fd, 37 /* F_OFD_SETLK */, &lock);
 }
+/// The first lock of another opening that is in the way of a write lock on this range: 1 and where it is, 0 for none.
+static inline int clinux_find_lock(int fd, int64_t start, int64_t length, int64_t *found, int64_t *count) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = 0, .l_start = start, .l_len = length, .l_pid = 0};
+  if (fcntl(fd, 36 /* F_OFD_GETLK */, &lock) != 0) return -1;
+  *found = lock.l_start;
+  *count = lock.l_len;
+  return lock.l_type == F_UNLCK ? 0 : 1;
+}
 /// Gives the space of a range back; it reads as zeroes then. The size stays.
 static inline int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
   return (int)syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);

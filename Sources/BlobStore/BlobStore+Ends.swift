@@ -13,6 +13,7 @@ extension BlobStore {
     let blob = flight.blob
     switch result {
     case .success(let found):
+      pace.noteFirstByte(found.firstByteMicroseconds)
       if let size = found.totalSize, size != blob.size {
         let (digest, url) = (blob.location.digest, blob.location.url)
         end(flight, failing: .sizeMismatch(digest: digest, expected: blob.size, found: size, where: url))
@@ -53,14 +54,14 @@ extension BlobStore {
   /// Lets a flight whose fetch is over wait and then fly again, if somebody still waits for it. Its claims are others'
   /// to take as long: they may have a better way.
   private func goOn(_ flight: Flight, after milliseconds: Int) {
-    flight.freeBuffer()
-    flying[flight.fetchClass, default: 1] -= 1
+    countFlying(flight, as: flight.fetchClass, -1)
+    freeBuffer(flight)
     flight.state = .pausing
     releaseClaims(flight)
-    if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+    if !flight.isWanted { return end(flight, failing: nil) }
     loop.after(milliseconds: milliseconds) { [weak self, weak flight] in
       guard let self, let flight, case .pausing = flight.state else { return }
-      if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+      if !flight.isWanted { return end(flight, failing: nil) }
       flight.state = .waiting
       waiting[flight.fetchClass, default: []].append(flight)
       startWaiting()
@@ -79,17 +80,22 @@ extension BlobStore {
     let state = flight.state
     flight.state = .ended
     flights[ObjectIdentifier(flight)] = nil
+    flight.blob.traffic.remove(flight)
     switch state {
     case .waiting: waiting[flight.fetchClass]?.removeAll { $0 === flight }
     case .flying(let handle):
-      flying[flight.fetchClass, default: 1] -= 1
+      countFlying(flight, as: flight.fetchClass, -1)
       if let handle { origin.cancel(handle) }
     case .pausing, .ended: break
     }
-    for chunk in flight.rest {
-      if flight.blob.traffic.flights[chunk] === flight { flight.blob.traffic.flights[chunk] = nil }
-    }
+    freeBuffer(flight)
     releaseClaims(flight)
+  }
+
+  /// Only once the origin does not write to it any more.
+  private func freeBuffer(_ flight: Flight) {
+    buffers.put(flight.buffer)
+    flight.buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   }
 
   private func releaseClaims(_ flight: Flight) {

@@ -7,7 +7,7 @@ extension BlobStore {
   /// Puts a flight in line and starts what may start.
   func enqueue(_ flight: Flight) {
     flights[ObjectIdentifier(flight)] = flight
-    for chunk in flight.chunks { flight.blob.traffic.flights[chunk] = flight }
+    flight.blob.traffic.add(flight)
     waiting[flight.fetchClass, default: []].append(flight)
     startWaiting()
   }
@@ -22,8 +22,8 @@ extension BlobStore {
       waiting[old]?.removeAll { $0 === flight }
       waiting[fetchClass, default: []].append(flight)
     case .flying:
-      flying[old, default: 0] -= 1
-      flying[fetchClass, default: 0] += 1
+      countFlying(flight, as: old, -1)
+      countFlying(flight, as: fetchClass, 1)
     case .pausing, .ended: return
     }
     startWaiting()
@@ -38,25 +38,43 @@ extension BlobStore {
     isStarting = false
   }
 
-  /// Takes the next flight out of its line; nil when none may start. The background waits for silence.
+  /// Counts a flight in, with 1, or out, with -1.
+  func countFlying(_ flight: Flight, as fetchClass: FetchClass, _ sign: Int) {
+    flying[fetchClass, default: 0] += sign
+    flyingBytes[fetchClass, default: 0] += sign * flight.buffer.count
+  }
+
+  /// Takes the next flight out of its line; nil when none may start.
   private func nextToFly() -> Flight? {
-    for fetchClass in FetchClass.allCases.reversed() where !(waiting[fetchClass] ?? []).isEmpty {
-      let isSilent = !flying.contains { $0.key > .background && $0.value > 0 }
-      if flying[fetchClass, default: 0] < fetchClass.flightsMax, fetchClass > .background || isSilent {
-        return waiting[fetchClass]!.removeFirst()
-      }
+    for fetchClass in FetchClass.allCases.reversed() {
+      guard let next = waiting[fetchClass]?.first else { continue }
+      if mayFly(next) { return waiting[fetchClass]!.removeFirst() }
     }
     return nil
+  }
+
+  private func mayFly(_ flight: Flight) -> Bool {
+    let fetchClass = flight.fetchClass
+    guard flying[fetchClass, default: 0] < fetchClass.flightsMax else { return false }
+    switch fetchClass {
+    case .demand: return true
+    case .prefetch:
+      let all = flying.values.reduce(0, +)
+      return all < PrefetchPace.flightsMax
+        && pace.allows(flight.blob.bytes(of: flight.rest).count, beside: flyingBytes[.prefetch, default: 0])
+    // The background waits for silence.
+    case .background: return !flying.contains { $0.key > .background && $0.value > 0 }
+    }
   }
 
   /// Claims a flight's chunks and fetches them; those that another process has claimed are watched instead.
   private func take(_ flight: Flight) {
     // Whoever wanted it may have lost patience while it was in line.
-    if flight.liveWaiters.isEmpty { return end(flight, failing: nil) }
+    if !flight.isWanted { return end(flight, failing: nil) }
     guard let cached = flight.blob.cached, !flight.isPrivate else { return fetch(flight) }
     flight.holdsClaims = cached.claim(flight.rest)
     // Somebody may have brought chunks between our look and our claim.
-    if flight.holdsClaims, !flight.rest.contains(where: { isHere(flight.blob, $0) }) { return fetch(flight) }
+    if flight.holdsClaims, !flight.rest.contains(where: { flight.blob.hasChunk($0) }) { return fetch(flight) }
     dissolve(flight, cached)
   }
 
@@ -64,27 +82,30 @@ extension BlobStore {
   private func dissolve(_ flight: Flight, _ cached: ChunkFile) {
     let blob = flight.blob
     retire(flight)
-    var come: [Waiter] = []
-    var missing: [Int] = []
-    for chunk in flight.rest {
-      let waiters = (flight.waiters[chunk] ?? []).filter { !$0.isDone }
-      if isHere(blob, chunk) {
-        come += waiters
-      } else if cached.claim(chunk..<chunk + 1) {
-        // Claimed again when it is the part's turn: until then others may.
-        cached.release(chunk..<chunk + 1)
-        missing.append(chunk)
-      } else if !waiters.isEmpty {
-        // What nobody waits for is the other one's business.
-        watch(blob, chunk, waiters, flight.fetchClass)
+    let waits = flight.waits.filter { !$0.waiter.isDone }
+    var rest = flight.rest
+    while true {
+      rest = rest.dropFirst(hereCount(blob, rest))
+      guard let chunk = rest.first else { break }
+      let end = (chunk..<rest.upperBound).dropFirst().first { blob.hasChunk($0) } ?? rest.upperBound
+      let claim = cached.foreignClaim(in: chunk..<end)
+      let run = chunk..<(claim.map { $0.lowerBound > chunk ? $0.lowerBound : $0.upperBound } ?? end)
+      rest = run.upperBound..<rest.upperBound
+      let own = waits.compactMap { $0.clamped(to: run) }
+      // What nobody waits for is the other one's business.
+      if own.isEmpty { continue }
+      for wait in own { wait.waiter.missing += 1 }
+      if claim?.lowerBound == chunk {
+        watch(blob, own, flight.fetchClass)
+      } else {
+        // Claimed when it is the part's turn: until then others may.
+        let part = Flight(blob, run, flight.fetchClass)
+        part.waits = own
+        enqueue(part)
       }
     }
-    for run in runs(missing, limit: Flight.chunksMax) {
-      let part = Flight(blob, run, flight.fetchClass)
-      for chunk in run { part.waiters[chunk] = flight.waiters[chunk] }
-      if !part.liveWaiters.isEmpty { enqueue(part) }
-    }
-    arrived(come)
+    // Each was counted once for the whole flight.
+    arrived(waits)
   }
 
   /// Asks the origin for what is left of a flight.
@@ -92,9 +113,16 @@ extension BlobStore {
     let blob = flight.blob
     let bytes = blob.bytes(of: flight.rest)
     let start = flight.next
-    let buffer = flight.makeBuffer()
+    let buffer = buffers.take(bytes.count)
+    flight.buffer = buffer
     counters.fetchesAtomic.add(1, ordering: .relaxed)
-    flying[flight.fetchClass, default: 0] += 1
+    if flight.fetchClass == .prefetch { counters.prefetchesAtomic.add(1, ordering: .relaxed) }
+    switch flight.fetchClass {
+    case .demand: pace.noteDemand()
+    case .prefetch where flying[.prefetch, default: 0] == 0: pace.noteStart()
+    case .prefetch, .background: break
+    }
+    countFlying(flight, as: flight.fetchClass, 1)
     flight.state = .flying(nil)
     let deadline = deadline(of: flight)
     flight.fetchDeadline = deadline
@@ -120,48 +148,72 @@ extension BlobStore {
 
   /// The first `count` bytes of `buffer`, which begins with chunk `start`, have come.
   func progress(_ flight: Flight, from start: Int, _ buffer: UnsafeMutableRawBufferPointer, _ count: Int) {
-    let base = flight.blob.bytes(of: start..<start + 1).lowerBound
-    while case .flying = flight.state, flight.next < flight.chunks.upperBound {
-      let bytes = flight.blob.bytes(of: flight.next..<flight.next + 1)
-      guard bytes.upperBound - base <= UInt64(count) else { return }
-      let part = UnsafeRawBufferPointer(rebasing: buffer[Int(bytes.lowerBound - base)..<Int(bytes.upperBound - base)])
-      arrive(flight, flight.next, part)
-    }
+    guard case .flying = flight.state else { return }
+    let blob = flight.blob
+    let base = blob.bytes(of: start..<start + 1).lowerBound
+    let end = base + UInt64(count)
+    let whole = end >= blob.size ? blob.chunkCount : Int(end >> ChunkMap.chunkShift)
+    let come = flight.next..<max(flight.next, min(whole, flight.chunks.upperBound))
+    // Stored one by one they would cost more; but nobody shall wait for what is here.
+    let isMuch = come.count >= ChunkMap.spanChunks || come.upperBound == flight.chunks.upperBound
+    guard !come.isEmpty, isMuch || flight.waits.contains(where: { $0.chunks.upperBound <= come.upperBound })
+    else { return }
+    let bytes = blob.bytes(of: come)
+    let part = buffer[Int(bytes.lowerBound - base)..<Int(bytes.upperBound - base)]
+    arrive(flight, come, UnsafeRawBufferPointer(rebasing: part))
   }
 
-  /// Stores a chunk that has come, in the cache or else in memory.
-  private func arrive(_ flight: Flight, _ chunk: Int, _ bytes: UnsafeRawBufferPointer) {
+  /// Stores chunks that have come, in the cache or else in memory.
+  private func arrive(_ flight: Flight, _ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) {
     let blob = flight.blob
     counters.fetchedBytesAtomic.add(UInt64(bytes.count), ordering: .relaxed)
-    let isStored = flight.holdsClaims && storeInCache(blob, chunk, bytes)
-    if !isStored, let error = keepInMemory(blob, chunk, bytes) {
-      for waiter in flight.waiters[chunk] ?? [] { waiter.finish(error) }
+    pace.note(bytes.count)
+    let isStored = flight.holdsClaims && storeInCache(blob, chunks, bytes)
+    if !isStored, let error = keepInMemory(blob, chunks, bytes) {
+      for wait in flight.waits where wait.chunks.overlaps(chunks) { wait.waiter.finish(error) }
     }
-    land(flight, chunk)
+    land(flight, upTo: chunks.upperBound)
     if isStored { noteStored(blob, bytes.count) }
   }
 
-  /// Keeps a chunk that came with something else, unless it is here or on its way.
-  func keep(_ blob: RemoteBlob, _ chunk: Int, _ bytes: UnsafeRawBufferPointer) {
-    if blob.traffic.flights[chunk] != nil || isHere(blob, chunk) { return }
-    counters.fetchedBytesAtomic.add(UInt64(bytes.count), ordering: .relaxed)
-    guard let cached = blob.cached else {
-      _ = keepInMemory(blob, chunk, bytes)
-      return
+  /// Keeps chunks that came with something else, unless they are here or on their way.
+  func keep(_ blob: RemoteBlob, _ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) {
+    var rest = chunks
+    while let chunk = rest.first {
+      let isWanted = { !blob.hasChunk($0) && !blob.traffic.hasUnderWay($0) }
+      let run = chunk..<(rest.first { !isWanted($0) } ?? rest.upperBound)
+      rest = max(run.upperBound, chunk + 1)..<rest.upperBound
+      if run.isEmpty { continue }
+      let range = blob.bytes(of: run)
+      let start = Int(range.lowerBound - blob.bytes(of: chunks).lowerBound)
+      keepMissing(blob, run, UnsafeRawBufferPointer(rebasing: bytes[start..<start + range.count]))
     }
-    guard cached.claim(chunk..<chunk + 1) else { return }
-    let isStored = isHere(blob, chunk) || storeInCache(blob, chunk, bytes)
-    cached.release(chunk..<chunk + 1)
-    if isStored { noteStored(blob, bytes.count) } else { _ = keepInMemory(blob, chunk, bytes) }
   }
 
-  /// False when the cache does not take the chunk. Only with its claim.
-  private func storeInCache(_ blob: RemoteBlob, _ chunk: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+  private func keepMissing(_ blob: RemoteBlob, _ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) {
+    counters.fetchedBytesAtomic.add(UInt64(bytes.count), ordering: .relaxed)
+    guard let cached = blob.cached else {
+      _ = keepInMemory(blob, chunks, bytes)
+      return
+    }
+    guard cached.claim(chunks) else { return }
+    // Stored over what somebody brought just now is no harm: they are the same bytes.
+    let isStored = storeInCache(blob, chunks, bytes)
+    cached.release(chunks)
+    if isStored { noteStored(blob, bytes.count) } else { _ = keepInMemory(blob, chunks, bytes) }
+  }
+
+  /// False when the cache does not take the chunks. Only with their claims.
+  private func storeInCache(_ blob: RemoteBlob, _ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) -> Bool {
     guard let cached = blob.cached else { return false }
+    let now = clock.seconds.pointee.load(ordering: .relaxed)
     do throws(Errno) {
-      cached.view.uses[chunk].store(clock.seconds.pointee.load(ordering: .relaxed), ordering: .relaxed)
-      try cached.store(chunk, bytes)
-      blob.noteChecked(chunk, cached.view.word(chunk))
+      for chunk in stride(from: chunks.lowerBound, to: chunks.upperBound, by: ChunkMap.spanChunks) {
+        cached.view.use(chunk, now)
+      }
+      cached.view.use(chunks.upperBound - 1, now)
+      try cached.store(chunks, bytes)
+      for chunk in chunks { blob.noteChecked(chunk, cached.view.word(chunk)) }
       return true
     } catch {
       noteRefused(blob, error)
@@ -169,11 +221,14 @@ extension BlobStore {
     }
   }
 
-  /// A chunk of a flight is here, or given up: it is nobody's claim any more.
-  private func land(_ flight: Flight, _ chunk: Int) {
-    flight.next = chunk + 1
-    if flight.blob.traffic.flights[chunk] === flight { flight.blob.traffic.flights[chunk] = nil }
-    if flight.holdsClaims { flight.blob.cached?.release(chunk..<chunk + 1) }
-    arrived(flight.waiters.removeValue(forKey: chunk) ?? [])
+  /// The chunks of a flight below `end` are here, or given up: they are nobody's claim any more.
+  private func land(_ flight: Flight, upTo end: Int) {
+    let landed = flight.next..<end
+    flight.next = end
+    if flight.holdsClaims { flight.blob.cached?.release(landed) }
+    let come = flight.waits.filter { $0.chunks.upperBound <= end }
+    if come.isEmpty { return }
+    flight.waits.removeAll { $0.chunks.upperBound <= end }
+    arrived(come)
   }
 }

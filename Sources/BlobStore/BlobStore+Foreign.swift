@@ -14,28 +14,29 @@ extension BlobStore {
   /// Looks between attempts to claim what is missing: only they cost a system call.
   private static let looksPerClaim = 4
 
-  /// Watches a chunk that another process has claimed.
-  func watch(_ blob: RemoteBlob, _ chunk: Int, _ waiters: [Waiter], _ fetchClass: FetchClass) {
+  /// Watches chunks that another process has claimed.
+  func watch(_ blob: RemoteBlob, _ waits: [Wait], _ fetchClass: FetchClass) {
+    let chunks = Self.hull(waits)
     let isImpatient = !(blob.traffic.impatientUntil?.hasPassed ?? true)
-    var foreign =
-      blob.traffic.foreign[chunk]
-      ?? Foreign(
-        waiters: [], fetchClass: fetchClass,
+    blob.traffic.foreign.append(
+      Foreign(
+        chunks: chunks, waits: waits, fetchClass: fetchClass,
         patience: Deadline(milliseconds: isImpatient ? Self.shortPatience : Self.patience),
-        before: presentBefore(blob, chunk))
-    foreign.waiters += waiters
-    foreign.fetchClass = max(foreign.fetchClass, fetchClass)
-    blob.traffic.foreign[chunk] = foreign
+        present: present(blob, upTo: chunks)))
     watched[ObjectIdentifier(blob)] = blob
     lookSoon()
   }
 
-  /// One more waits for a chunk that is watched.
-  func join(foreign chunk: Int, _ waiter: Waiter) {
-    guard var foreign = waiter.blob.traffic.foreign[chunk] else { return }
-    foreign.waiters.append(waiter)
-    foreign.fetchClass = max(foreign.fetchClass, waiter.fetchClass)
-    waiter.blob.traffic.foreign[chunk] = foreign
+  /// From the first to the last chunk that somebody waits for.
+  private static func hull(_ waits: [Wait]) -> Range<Int> {
+    waits.map(\.chunks.lowerBound).min()!..<waits.map(\.chunks.upperBound).max()!
+  }
+
+  /// One more waits for chunks that are watched.
+  func join(_ foreign: Int, of blob: RemoteBlob, _ wait: Wait) {
+    blob.traffic.foreign[foreign].waits.append(wait)
+    let fetchClass = max(blob.traffic.foreign[foreign].fetchClass, wait.waiter.fetchClass)
+    blob.traffic.foreign[foreign].fetchClass = fetchClass
   }
 
   private func lookSoon() {
@@ -52,58 +53,69 @@ extension BlobStore {
   }
 
   private func look(at blob: RemoteBlob, claims: Bool) {
-    var come: [Waiter] = []
-    var free: [Int: Foreign] = [:]
-    var stuck: [Int: Foreign] = [:]
-    for (chunk, foreign) in blob.traffic.foreign {
-      if foreign.waiters.allSatisfy(\.isDone) {
-        blob.traffic.foreign[chunk] = nil
-      } else if isHere(blob, chunk) {
-        blob.traffic.foreign[chunk] = nil
-        come += foreign.waiters
-      } else if claims, isFree(blob, chunk) {
-        free[chunk] = foreign
-      } else if foreign.patience.hasPassed, !renewPatience(blob, chunk) {
-        stuck[chunk] = foreign
+    var come: [Wait] = []
+    var free: [Foreign] = []
+    var stuck: [Foreign] = []
+    var left: [Foreign] = []
+    for var foreign in blob.traffic.foreign {
+      foreign.waits.removeAll { $0.waiter.isDone }
+      let isHere = foreign.waits.map { self.isHere(blob, $0.chunks) }
+      come += zip(foreign.waits, isHere).filter(\.1).map(\.0)
+      foreign.waits = zip(foreign.waits, isHere).filter { !$0.1 }.map(\.0)
+      if foreign.waits.isEmpty { continue }
+      foreign.chunks = Self.hull(foreign.waits)
+      if claims, let part = freePart(blob, &foreign) { free.append(part) }
+      if foreign.waits.isEmpty { continue }
+      if foreign.patience.hasPassed, !renewPatience(blob, &foreign) {
+        stuck.append(foreign)
         blob.traffic.impatientUntil = Deadline(milliseconds: Self.grudge)
+      } else {
+        left.append(foreign)
       }
     }
-    fly(blob, free, isPrivate: false)
-    fly(blob, stuck, isPrivate: true)
+    blob.traffic.foreign = left
+    for foreign in free { fly(blob, foreign, isPrivate: false) }
+    for foreign in stuck { fly(blob, foreign, isPrivate: true) }
     arrived(come)
   }
 
-  /// Whether nobody has claimed a chunk any more: the other one gave up or died.
-  private func isFree(_ blob: RemoteBlob, _ chunk: Int) -> Bool {
-    guard let cached = blob.cached else { return true }
-    guard cached.claim(chunk..<chunk + 1) else { return false }
-    cached.release(chunk..<chunk + 1)
-    return true
-  }
-
-  /// Waits on if chunks before it have come, as they arrive in order.
-  private func renewPatience(_ blob: RemoteBlob, _ chunk: Int) -> Bool {
-    let before = presentBefore(blob, chunk)
-    guard let old = blob.traffic.foreign[chunk]?.before, before > old else { return false }
-    blob.traffic.foreign[chunk]?.before = before
-    blob.traffic.foreign[chunk]?.patience = Deadline(milliseconds: Self.patience)
-    return true
-  }
-
-  private func presentBefore(_ blob: RemoteBlob, _ chunk: Int) -> Int {
-    guard let cached = blob.cached else { return 0 }
-    return (max(0, chunk - Flight.chunksMax)..<chunk).reduce(0) { $0 + (cached.view.word($1).isPresent ? 1 : 0) }
-  }
-
-  /// Starts flights for chunks that were watched.
-  private func fly(_ blob: RemoteBlob, _ chunks: [Int: Foreign], isPrivate: Bool) {
-    for run in runs(chunks.keys.sorted(), limit: Flight.chunksMax) {
-      let flight = Flight(blob, run, run.map { chunks[$0]!.fetchClass }.max()!, isPrivate: isPrivate)
-      for chunk in run {
-        blob.traffic.foreign[chunk] = nil
-        flight.waiters[chunk] = chunks[chunk]!.waiters
-      }
-      enqueue(flight)
+  /// Takes from `foreign` what nobody has claimed any more, as the other one gave up or died; nil for nothing.
+  private func freePart(_ blob: RemoteBlob, _ foreign: inout Foreign) -> Foreign? {
+    let claim = blob.cached?.foreignClaim(in: foreign.chunks)
+    let end = claim?.lowerBound ?? foreign.chunks.upperBound
+    var part = foreign
+    part.chunks = foreign.chunks.lowerBound..<end
+    part.waits = foreign.waits.compactMap { $0.clamped(to: part.chunks) }
+    if part.waits.isEmpty { return nil }
+    foreign.chunks = end..<foreign.chunks.upperBound
+    for wait in foreign.waits where wait.chunks.lowerBound < end && wait.chunks.upperBound > end {
+      wait.waiter.missing += 1
     }
+    foreign.waits = foreign.waits.compactMap { $0.clamped(to: foreign.chunks) }
+    return part
+  }
+
+  /// Waits on if chunks have come, as they arrive in order.
+  private func renewPatience(_ blob: RemoteBlob, _ foreign: inout Foreign) -> Bool {
+    let present = present(blob, upTo: foreign.chunks)
+    if present <= foreign.present { return false }
+    foreign.present = present
+    foreign.patience = Deadline(milliseconds: Self.patience)
+    return true
+  }
+
+  /// How many of some chunks, and of those before them that one request may bring with them, are in the cache.
+  private func present(_ blob: RemoteBlob, upTo chunks: Range<Int>) -> Int {
+    guard let cached = blob.cached else { return 0 }
+    return (max(0, chunks.lowerBound - Flight.chunksMax)..<chunks.upperBound).reduce(0) {
+      $0 + (cached.view.word($1).isPresent ? 1 : 0)
+    }
+  }
+
+  /// Starts a flight for chunks that were watched.
+  private func fly(_ blob: RemoteBlob, _ foreign: Foreign, isPrivate: Bool) {
+    let flight = Flight(blob, foreign.chunks, foreign.fetchClass, isPrivate: isPrivate)
+    flight.waits = foreign.waits
+    enqueue(flight)
   }
 }

@@ -138,13 +138,11 @@ extension BlobStore {
   /// Keeps the whole chunks of a tail.
   private func keep(_ tail: Tail, _ blob: RemoteBlob) {
     loop.perform { [self] in
-      guard !isStopped, tail.range.count > 0 else { return }
-      for chunk in blob.chunks(of: tail.range) {
-        let bytes = blob.bytes(of: chunk..<chunk + 1)
-        guard bytes.lowerBound >= tail.range.lowerBound, bytes.upperBound <= tail.range.upperBound else { continue }
-        let start = Int(bytes.lowerBound - tail.range.lowerBound)
-        keep(blob, chunk, UnsafeRawBufferPointer(rebasing: tail.bytes[start..<start + bytes.count]))
-      }
+      let first = Int((tail.range.lowerBound + ChunkMap.chunkBytes - 1) >> ChunkMap.chunkShift)
+      guard !isStopped, first < blob.chunkCount, tail.range.upperBound == blob.size else { return }
+      let bytes = blob.bytes(of: first..<blob.chunkCount)
+      let start = Int(bytes.lowerBound - tail.range.lowerBound)
+      keep(blob, first..<blob.chunkCount, UnsafeRawBufferPointer(rebasing: tail.bytes[start..<start + bytes.count]))
     }
   }
 }

@@ -15,6 +15,8 @@ import Synchronization
 /// Claims are locks of the kernel on the map's file, so that a killed process holds none; a process that is stopped is
 /// given two seconds, then its chunks are fetched past the cache.
 public final class BlobStore: @unchecked Sendable {
+  /// Bytes that are here or not as a whole.
+  public static let residencyBytes = ChunkMap.chunkBytes
   /// The node's cache; nil when everything goes through memory.
   public let cache: NodeCache?
   /// What it has done.
@@ -38,8 +40,11 @@ public final class BlobStore: @unchecked Sendable {
   /// Those of them that wait for their turn, by class.
   var waiting: [FetchClass: [Flight]] = [:]
   var isStarting = false
-  /// How many of a class are under way.
+  var buffers = FlightBuffers()
+  /// How many of a class are under way, and their bytes.
   var flying: [FetchClass: Int] = [:]
+  var flyingBytes: [FetchClass: Int] = [:]
+  var pace = PrefetchPace()
   /// Blobs with chunks that other processes fetch.
   var watched: [ObjectIdentifier: RemoteBlob] = [:]
   var isWatching = false
@@ -49,14 +54,14 @@ public final class BlobStore: @unchecked Sendable {
   var isStopped = false
   /// Tails of blobs that are being opened, by the number of their fetch.
   var tails: [ObjectIdentifier: Tail] = [:]
-  /// Chunks in memory, the oldest at `shelfNext`.
-  var shelf = [Shelved?](repeating: nil, count: memoryChunksMax)
-  var shelfNext = 0
+  /// What is in memory, the oldest first, and its bytes.
+  var shelf: ArraySlice<Shelved> = []
+  var shelvedBytes: UInt64 = 0
   /// When the next attempt to make room on a full disk may be, and the next report that it is full.
   var fullPause: Deadline?
   /// Bytes that went into the cache since its size was looked at.
   var sinceRoomWasMade: UInt64 = 0
-  let checkBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+  let checkBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
 
   /// A store that fetches from `origin` on `loop`.
   public init(cache: NodeCache?, origin: any BlobOrigin, loop: any EventLoop) throws(BlobError) {

@@ -26,8 +26,10 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
 
   let cache: ChunkMap.View
   let memory: ChunkMap.View
-  /// For each chunk of the cache, the `ChunkWord.tag` that this process has checked.
+  /// For each chunk of the cache, the `ChunkWord.tag` that this process has checked, or the `unreadTag`.
   let checked: UnsafeMutablePointer<Atomic<UInt16>>
+  /// Chunks that were read first after a prefetch had brought them.
+  let hits: UnsafeMutablePointer<Atomic<UInt64>>
   /// Now, in seconds since 1970, a bit behind.
   let clock: UnsafePointer<Atomic<UInt32>>
   /// Whether the reader finds damage in what he reads himself.
@@ -35,11 +37,12 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
 
   init(
     cache: ChunkMap.View, memory: ChunkMap.View, checked: UnsafeMutablePointer<Atomic<UInt16>>,
-    clock: UnsafePointer<Atomic<UInt32>>
+    hits: UnsafeMutablePointer<Atomic<UInt64>>, clock: UnsafePointer<Atomic<UInt32>>
   ) {
     self.cache = cache
     self.memory = memory
     self.checked = checked
+    self.hits = hits
     self.clock = clock
   }
 
@@ -63,12 +66,32 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     var chunk = first
     while chunk <= last {
       let word = cache.word(chunk)
-      guard isChecked(chunk, word) || isReaderChecking && word.isPresent else { return memoryLease(first, last) }
+      if !isChecked(chunk, word), !noteFirstRead(chunk, word) { return memoryLease(first, last) }
       stamp = Self.mix(stamp, word)
       chunk &+= 1
     }
     touch(first, last)
     return Lease(place: .cache, drops: drops, stamp: stamp)
+  }
+
+  /// A chunk that this process has not read before: whether it may. One that a prefetch brought was checked then, and is
+  /// counted.
+  @inline(never)
+  private func noteFirstRead(_ chunk: Int, _ word: ChunkWord) -> Bool {
+    guard isUnread(chunk, word) else { return isReaderChecking && word.isPresent }
+    let change = checked[chunk].compareExchange(expected: word.unreadTag, desired: word.tag, ordering: .relaxed)
+    if change.exchanged { hits.pointee.add(1, ordering: .relaxed) }
+    return true
+  }
+
+  /// Notes that this process has checked a chunk of the cache that is what `word` says.
+  func noteChecked(_ chunk: Int, _ word: ChunkWord, isUnread: Bool) {
+    checked[chunk].store(isUnread ? word.unreadTag : word.tag, ordering: .releasing)
+  }
+
+  /// Whether a prefetch brought a chunk, this process has found it whole, and nobody has read it.
+  func isUnread(_ chunk: Int, _ word: ChunkWord) -> Bool {
+    word.isPresent && checked[chunk].load(ordering: .relaxed) == word.unreadTag
   }
 
   @inline(never)
@@ -119,7 +142,10 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   /// Whether the cache has a chunk, and this process has found it whole. That others have, or that the whole blob once
   /// had its sha256, says nothing of what a disk gives back today.
   @inline(__always)
-  func isChecked(_ chunk: Int) -> Bool { isChecked(chunk, cache.word(chunk)) }
+  func isChecked(_ chunk: Int) -> Bool {
+    let word = cache.word(chunk)
+    return isChecked(chunk, word) || isUnread(chunk, word)
+  }
 
   @inline(__always)
   private func isChecked(_ chunk: Int, _ word: ChunkWord) -> Bool {
@@ -132,9 +158,9 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
   private func touch(_ first: Int, _ last: Int) {
     let now = clock.pointee.load(ordering: .relaxed)
     var chunk = first
-    while chunk <= last {
-      if cache.uses[chunk].load(ordering: .relaxed) != now { cache.uses[chunk].store(now, ordering: .relaxed) }
-      chunk &+= 1
+    while chunk <= last | (ChunkMap.spanChunks &- 1) {
+      if cache.lastUse(chunk) != now { cache.use(chunk, now) }
+      chunk &+= ChunkMap.spanChunks
     }
   }
 }

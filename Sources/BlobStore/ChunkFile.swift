@@ -38,10 +38,16 @@ final class ChunkFile: Sendable {
     return ChunkFile(blobSize: blobSize, map: map, data: data, claims: nil)
   }
 
-  /// Where a chunk lies in the blob.
-  func range(of chunk: Int) -> Range<UInt64> {
-    let start = UInt64(chunk) << ChunkMap.chunkShift
-    return start..<min(start + ChunkMap.chunkBytes, blobSize)
+  /// Where chunks lie in the blob.
+  func bytes(of chunks: Range<Int>) -> Range<UInt64> {
+    UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(blobSize, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
+  }
+
+  /// All chunks, span by span.
+  var spans: some Sequence<Range<Int>> {
+    stride(from: 0, to: chunkCount, by: ChunkMap.spanChunks).lazy.map { [chunkCount] first in
+      first..<min(chunkCount, first + ChunkMap.spanChunks)
+    }
   }
 
   // MARK: Claims
@@ -52,13 +58,36 @@ final class ChunkFile: Sendable {
 
   func release(_ chunks: Range<Int>) { _ = lock(F_UNLCK, chunks) }
 
+  /// The first of these chunks that another process has claimed, with those behind it in the same claim; nil for none.
+  func foreignClaim(in chunks: Range<Int>) -> Range<Int>? {
+    guard let claimsDescriptor else { return nil }
+    var found: Range<Int>?
+    var rest = chunks
+    // The kernel tells of one claim, not of the first.
+    while !rest.isEmpty {
+      var start: Int64 = 0
+      var count: Int64 = 0
+      guard clinux_find_lock(claimsDescriptor, Int64(rest.lowerBound), Int64(rest.count), &start, &count) == 1,
+        count > 0
+      else { break }
+      let claim = (Int(start)..<Int(start + count)).clamped(to: rest)
+      found = claim
+      rest = rest.lowerBound..<claim.lowerBound
+    }
+    return found
+  }
+
   private func lock(_ type: Int32, _ chunks: Range<Int>) -> Bool {
     // A length of 0 would mean everything behind it.
     if chunks.isEmpty { return true }
-    return switch claims {
-    case .none: true
-    case .some(let claims):
-      clinux_lock_range(claims.rawValue, Int16(type), Int64(chunks.lowerBound), Int64(chunks.count)) == 0
+    guard let claimsDescriptor else { return true }
+    return clinux_lock_range(claimsDescriptor, Int16(type), Int64(chunks.lowerBound), Int64(chunks.count)) == 0
+  }
+
+  private var claimsDescriptor: Int32? {
+    switch claims {
+    case .none: nil
+    case .some(let claims): claims.rawValue
     }
   }
 
@@ -68,20 +97,32 @@ final class ChunkFile: Sendable {
   /// that was never written.
   static func sum(_ bytes: UnsafeRawBufferPointer) -> UInt32 { crc32cRaw(bytes, seed: .max) }
 
-  /// Stores a chunk and publishes it. Only with its claim.
-  func store(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
+  /// Stores chunks and publishes them. Only with their claims.
+  func store(_ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) throws(Errno) {
     // Readers of what is there must notice that it is written over.
-    if view.word(chunk).isPresent { announceDrop(chunk) }
-    try data.writeFully(bytes, at: range(of: chunk).lowerBound)
-    view.publish(chunk, crc: Self.sum(bytes))
+    for chunk in chunks where view.word(chunk).isPresent { announceDrop(chunk) }
+    try data.writeFully(bytes, at: self.bytes(of: chunks).lowerBound)
+    var rest = bytes[...]
+    for chunk in chunks {
+      let part = rest.prefix(Int(ChunkMap.chunkBytes))
+      view.publish(chunk, crc: Self.sum(UnsafeRawBufferPointer(rebasing: part)))
+      rest = rest.dropFirst(part.count)
+    }
   }
 
-  /// Drops a chunk and gives its space back. Only with its claim.
-  func drop(_ chunk: Int) {
-    announceDrop(chunk)
-    let range = range(of: chunk)
+  /// Drops those of the chunks that are here, and gives their space back as far as whole blocks of the disk are theirs.
+  /// Bytes dropped. Only with their claims.
+  @discardableResult
+  func drop(_ chunks: Range<Int>) -> UInt64 {
+    var dropped: UInt64 = 0
+    for chunk in chunks where view.word(chunk).isPresent {
+      announceDrop(chunk)
+      dropped += UInt64(bytes(of: chunk..<chunk + 1).count)
+    }
+    let range = bytes(of: chunks)
     // Where it is refused the bytes stay until they are written over.
-    _ = clinux_punch_hole(data.rawValue, Int64(range.lowerBound), Int64(range.count))
+    if dropped > 0 { _ = clinux_punch_hole(data.rawValue, Int64(range.lowerBound), Int64(range.count)) }
+    return dropped
   }
 
   private func announceDrop(_ chunk: Int) {
@@ -89,15 +130,27 @@ final class ChunkFile: Sendable {
     if view.drop(chunk) { try? map.synchronizeHeader() }
   }
 
-  /// Reads a chunk that is here and checks it: its word, or nil when it is not here or not what was stored.
-  func check(_ chunk: Int, into buffer: UnsafeMutableRawBufferPointer) -> ChunkWord? {
-    let word = view.word(chunk)
-    guard word.isPresent else { return nil }
-    let range = range(of: chunk)
-    let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
-    guard (try? read(part, at: range.lowerBound)) == true, Self.sum(UnsafeRawBufferPointer(part)) == word.crc
-    else { return nil }
-    return view.word(chunk) == word ? word : nil
+  /// Reads chunks, a span at most, and tells `body` of each its word; nil of one that is not here, or not what was
+  /// stored.
+  func check(_ chunks: Range<Int>, into buffer: UnsafeMutableRawBufferPointer, _ body: (Int, ChunkWord?) -> Void) {
+    // Before the bytes are read, which is after them for those that are stored meanwhile.
+    let words = chunks.map { view.word($0) }
+    let range = bytes(of: chunks)
+    let all = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
+    let isRead = (try? read(all, at: range.lowerBound)) ?? false
+    for (chunk, word) in zip(chunks, words) {
+      let own = bytes(of: chunk..<chunk + 1)
+      let part = UnsafeRawBufferPointer(rebasing: all[Int(own.lowerBound - range.lowerBound)...].prefix(own.count))
+      let isWhole = isRead && word.isPresent && Self.sum(part) == word.crc && view.word(chunk) == word
+      body(chunk, isWhole ? word : nil)
+    }
+  }
+
+  /// Whether all of the chunks, a span at most, are here and what was stored; then `buffer` has them.
+  func hasAll(_ chunks: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+    var hasAll = true
+    check(chunks, into: buffer) { if $1 == nil { hasAll = false } }
+    return hasAll
   }
 
   /// Fills `buffer`; false when the file ends before.

@@ -16,9 +16,13 @@ struct ChunkWord: Equatable, BitwiseCopyable {
 
   private var generation: UInt64 { rawValue >> 32 & 0xff_ffff }
 
-  /// What a process notes of a chunk that it has checked: never 0, and another after each of the next 32767 drops.
+  /// What a process notes of a chunk that it has checked: never 0, and another after each of the next 16383 drops.
   @inline(__always)
-  var tag: UInt16 { UInt16(truncatingIfNeeded: rawValue >> 32) | 1 << 15 }
+  var tag: UInt16 { UInt16(truncatingIfNeeded: rawValue >> 32) & 0x3fff | 1 << 15 }
+
+  /// What it notes of one that it has checked, that a prefetch brought, and that nobody has read since.
+  @inline(__always)
+  var unreadTag: UInt16 { tag | 1 << 14 }
 
   /// The same chunk, here.
   func present(crc: UInt32) -> ChunkWord { ChunkWord(rawValue: 1 << 56 | generation << 32 | UInt64(crc)) }

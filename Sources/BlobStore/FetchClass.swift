@@ -14,7 +14,7 @@ public enum FetchClass: Int, Comparable, Sendable, CaseIterable {
   var flightsMax: Int {
     switch self {
     case .background: 1
-    case .prefetch: 8
+    case .prefetch: PrefetchPace.flightsMax
     case .demand: 64
     }
   }

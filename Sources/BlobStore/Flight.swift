@@ -37,6 +37,18 @@ final class Waiter: @unchecked Sendable {
   }
 }
 
+/// A part of a waiter's range that somebody brings.
+struct Wait {
+  let waiter: Waiter
+  let chunks: Range<Int>
+
+  /// What of it lies in `part`; nil for nothing.
+  func clamped(to part: Range<Int>) -> Wait? {
+    let common = chunks.clamped(to: part)
+    return common.isEmpty ? nil : Wait(waiter: waiter, chunks: common)
+  }
+}
+
 /// Chunks in a row that are fetched with one request.
 ///
 /// `@unchecked`: of the store's loop only, whose closures hand it on.
@@ -64,10 +76,11 @@ final class Flight: @unchecked Sendable {
   var holdsClaims = false
   /// The chunk that is next to arrive.
   var next: Int
-  var waiters: [Int: [Waiter]] = [:]
+  var waits: [Wait] = []
   /// When the origin should have ended the fetch; nil: it has no end.
   var fetchDeadline: Deadline?
-  private(set) var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+  /// Where the fetch under way writes to: from `FlightBuffers`.
+  var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
   init(_ blob: RemoteBlob, _ chunks: Range<Int>, _ fetchClass: FetchClass, isPrivate: Bool = false) {
     self.blob = blob
@@ -82,62 +95,12 @@ final class Flight: @unchecked Sendable {
   /// What is still to be fetched.
   var rest: Range<Int> { next..<chunks.upperBound }
 
-  /// Room for the rest.
-  func makeBuffer() -> UnsafeMutableRawBufferPointer {
-    buffer.deallocate()
-    buffer = .allocate(byteCount: blob.bytes(of: rest).count, alignment: 4096)
-    return buffer
-  }
+  /// Adds the waits, of some range, that concern its chunks.
+  func take(_ waits: [Wait]) { self.waits += waits.compactMap { $0.clamped(to: rest) } }
 
-  func freeBuffer() {
-    buffer.deallocate()
-    buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-  }
+  /// Whether somebody still waits for one of its chunks.
+  var isWanted: Bool { waits.contains { !$0.waiter.isDone } }
 
   /// Whoever still waits for one of its chunks.
-  var liveWaiters: [Waiter] { waiters.values.flatMap { $0 }.filter { !$0.isDone } }
-}
-
-/// What is under way of a blob.
-struct Traffic {
-  /// The flight that brings a chunk.
-  var flights: [Int: Flight] = [:]
-  /// Chunks that another process is fetching, and who waits for them here.
-  var foreign: [Int: Foreign] = [:]
-  /// Until then nobody has much patience with other processes: one of them was waited for in vain.
-  var impatientUntil: Deadline?
-  /// Whether the registry has been heard of the blob's size, which is not contradicted. Until then nothing of an answer
-  /// is used before its end: it may be about another blob than is meant.
-  var isSizeKnown = false
-  /// How far ahead of a read it is worth to fetch.
-  var readahead = Readahead()
-  /// The chunks below this one were here when they were looked at.
-  var complete = 0
-  /// Whether all were.
-  var wasComplete = false
-  /// Drops that the map had counted then.
-  var completeDrops: UInt64 = 0
-}
-
-/// A chunk that another process is fetching.
-struct Foreign {
-  var waiters: [Waiter]
-  var fetchClass: FetchClass
-  /// When it is fetched here as well, unless the other process is seen to get on.
-  var patience: Deadline
-  /// Chunks in the stretch before it that were here when the patience was given.
-  var before: Int
-}
-
-/// Chunks in ascending order as runs of at most `limit`.
-func runs(_ chunks: some Sequence<Int>, limit: Int) -> [Range<Int>] {
-  var runs: [Range<Int>] = []
-  for chunk in chunks {
-    if let last = runs.last, last.upperBound == chunk, last.count < limit {
-      runs[runs.count - 1] = last.lowerBound..<chunk + 1
-    } else {
-      runs.append(chunk..<chunk + 1)
-    }
-  }
-  return runs
+  var liveWaiters: [Waiter] { waits.map(\.waiter).filter { !$0.isDone } }
 }

@@ -50,9 +50,9 @@ extension NodeCache {
     let drops = file.view.dropCount
     var isWhole = true
     var nextLook: UInt64 = 64 << 20
-    try source.forEachChunk { (chunk, bytes) throws(BlobError) in
-      guard ChunkFile.sum(bytes) == sums[chunk] else { throw .changed(path: path) }
-      switch try file.add(chunk, bytes, path: dataPath(sha256)) {
+    try source.forEachSpan { (chunks, bytes) throws(BlobError) in
+      guard ChunkFile.sum(bytes) == sums[chunks.lowerBound / ChunkMap.spanChunks] else { throw .changed(path: path) }
+      switch try file.add(chunks, bytes, path: dataPath(sha256)) {
       case .wasHere: break
       case .added: result.added += UInt64(bytes.count)
       case .isClaimed: isWhole = false
@@ -61,7 +61,7 @@ extension NodeCache {
         nextLook = result.added + (64 << 20)
         try makeRoom()
       }
-      progress(.importing, file.range(of: chunk).upperBound)
+      progress(.importing, file.bytes(of: chunks).upperBound)
     }
     if isWhole, file.view.dropCount == drops {
       try file.trust(drops, path: dataPath(sha256))
@@ -78,7 +78,7 @@ extension NodeCache {
     var hash = BlobHash()
     var sums: [UInt32] = []
     var done: UInt64 = 0
-    try source.forEachChunk { (_, bytes) throws(BlobError) in
+    try source.forEachSpan { (_, bytes) throws(BlobError) in
       hash.update(bytes)
       sums.append(ChunkFile.sum(bytes))
       done += UInt64(bytes.count)
@@ -89,15 +89,18 @@ extension NodeCache {
 }
 
 extension Blob {
-  /// Calls `body` with the number and the bytes of each chunk of the whole file.
-  fileprivate func forEachChunk(_ body: (Int, UnsafeRawBufferPointer) throws(BlobError) -> Void) throws(BlobError) {
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+  /// Calls `body` with the chunks and the bytes of each span of the whole file.
+  fileprivate func forEachSpan(
+    _ body: (Range<Int>, UnsafeRawBufferPointer) throws(BlobError) -> Void
+  ) throws(BlobError) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
     defer { buffer.deallocate() }
-    for chunk in 0..<ChunkMap.chunkCount(ofBlob: fileSize) {
-      let start = UInt64(chunk) << ChunkMap.chunkShift
-      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(ChunkMap.chunkBytes, fileSize - start))])
+    let count = ChunkMap.chunkCount(ofBlob: fileSize)
+    for first in stride(from: 0, to: count, by: ChunkMap.spanChunks) {
+      let start = UInt64(first) << ChunkMap.chunkShift
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(ChunkMap.spanBytes, fileSize - start))])
       try readFile(part, at: start)
-      try body(chunk, UnsafeRawBufferPointer(part))
+      try body(first..<min(count, first + ChunkMap.spanChunks), UnsafeRawBufferPointer(part))
     }
   }
 }
@@ -107,28 +110,28 @@ extension ChunkFile {
     case wasHere, added, isClaimed
   }
 
-  /// Stores a chunk unless exactly these bytes are here. One that somebody fetches is waited for, half a second.
-  fileprivate func add(_ chunk: Int, _ bytes: UnsafeRawBufferPointer, path: String) throws(BlobError) -> Added {
+  /// Stores a span's chunks unless exactly these bytes are here. What somebody fetches is waited for, half a second.
+  fileprivate func add(_ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer, path: String) throws(BlobError) -> Added {
     let deadline = Deadline(milliseconds: 500)
-    while !claim(chunk..<chunk + 1) {
+    while !claim(chunks) {
       if deadline.hasPassed { return .isClaimed }
       usleep(2000)
     }
-    defer { release(chunk..<chunk + 1) }
-    if has(chunk, bytes) { return .wasHere }
+    defer { release(chunks) }
+    if has(chunks, bytes) { return .wasHere }
     do throws(Errno) {
-      view.uses[chunk].store(UInt32(truncatingIfNeeded: time(nil)), ordering: .relaxed)
-      try store(chunk, bytes)
+      view.use(chunks.lowerBound, UInt32(truncatingIfNeeded: time(nil)))
+      try store(chunks, bytes)
     } catch {
       throw .cache(what: "cannot be written", path: path, error)
     }
     return .added
   }
 
-  private func has(_ chunk: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
-    if !view.word(chunk).isPresent { return false }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+  private func has(_ chunks: Range<Int>, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    if !chunks.allSatisfy({ view.word($0).isPresent }) { return false }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
     defer { buffer.deallocate() }
-    return check(chunk, into: buffer) != nil && memcmp(buffer.baseAddress!, bytes.baseAddress!, bytes.count) == 0
+    return hasAll(chunks, into: buffer) && memcmp(buffer.baseAddress!, bytes.baseAddress!, bytes.count) == 0
   }
 }

@@ -12,7 +12,7 @@ extension NodeCache {
     public let blobSize: UInt64
     /// Bytes of it that are here, as the disk counts them.
     public let diskBytes: UInt64
-    /// Chunks of it that are here.
+    /// Chunks of it, of 1 KiB, that are here.
     public let presentChunks: Int
     /// Chunks that it has.
     public let chunks: Int
@@ -33,7 +33,7 @@ extension NodeCache {
     var last: UInt32 = 0
     for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
       present += 1
-      last = max(last, file.view.uses[chunk].load(ordering: .relaxed))
+      last = max(last, file.view.lastUse(chunk))
     }
     return Usage(
       hex: hex, blobSize: file.blobSize, diskBytes: diskBytes(hex), presentChunks: present, chunks: file.chunkCount,
@@ -75,7 +75,7 @@ extension NodeCache {
 
   // MARK: Making room
 
-  /// Drops the chunks that were not read for the longest time until the data takes at most nine tenths of the limit;
+  /// Drops the spans of chunks that were not read for the longest time until the data takes at most nine tenths of the limit;
   /// nothing when it is below the limit. With `isFull`, because the disk has no room, a tenth of what is there goes in
   /// any case. Bytes freed.
   ///
@@ -106,14 +106,15 @@ extension NodeCache {
     }
   }
 
-  /// Ages of chunks, counted, so that one pass finds the age from which on all must go, and a second drops them.
+  /// Ages of spans, counted, so that one pass finds the age from which on all must go, and a second drops them.
   private func dropOldest(_ bytes: UInt64) throws(BlobError) -> UInt64 {
     var ages: [UInt32: UInt64] = [:]
     let all = try blobs()
     for hex in all {
       guard let file = try existing(hex) else { continue }
-      for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
-        ages[file.view.uses[chunk].load(ordering: .relaxed), default: 0] += UInt64(file.range(of: chunk).count)
+      for chunks in file.spans {
+        let bytes = file.presentBytes(of: chunks)
+        if bytes > 0 { ages[file.view.lastUse(chunks.lowerBound), default: 0] += bytes }
       }
     }
     var older: UInt64 = 0
@@ -139,8 +140,8 @@ extension NodeCache {
     return freed
   }
 
-  /// Drops the chunks of a blob for which `chosen`, given the time of the last use and the size, says so and that are
-  /// not being fetched; takes its files away if nothing is left that anybody uses. Bytes freed.
+  /// Drops the spans of a blob for which `chosen`, given the time of the last use and the bytes that are here, says so and
+  /// of which nothing is being fetched; takes its files away if nothing is left that anybody uses. Bytes freed.
   private func drop(_ hex: String, _ chosen: (UInt32, UInt64) -> Bool) throws(BlobError) -> UInt64 {
     let freed = try dropChunks(hex, chosen)
     removeIfUnused(hex)
@@ -150,16 +151,9 @@ extension NodeCache {
   private func dropChunks(_ hex: String, _ chosen: (UInt32, UInt64) -> Bool) throws(BlobError) -> UInt64 {
     guard let file = try existing(hex) else { return 0 }
     var freed: UInt64 = 0
-    for chunk in 0..<file.chunkCount where file.view.word(chunk).isPresent {
-      let size = UInt64(file.range(of: chunk).count)
-      guard chosen(file.view.uses[chunk].load(ordering: .relaxed), size), file.claim(chunk..<chunk + 1) else {
-        continue
-      }
-      if file.view.word(chunk).isPresent {
-        file.drop(chunk)
-        freed += size
-      }
-      file.release(chunk..<chunk + 1)
+    for chunks in file.spans {
+      let bytes = file.presentBytes(of: chunks)
+      if bytes > 0, chosen(file.view.lastUse(chunks.lowerBound), bytes) { freed += file.dropIfFree(chunks) }
     }
     return freed
   }
@@ -170,8 +164,8 @@ extension NodeCache {
     guard let map = try? Descriptor.open(mapPath(hex), O_RDWR), flock(map.rawValue, LOCK_EX | LOCK_NB) == 0,
       let status = try? map.status(), Self.isStill(status, at: mapPath(hex))
     else { return false }
-    let chunks = (Int(status.st_size) - ChunkMap.headerBytes) / 12
-    guard chunks >= 0, let memory = try? ChunkMap(file: map.rawValue, chunks: chunks),
+    guard let chunks = ChunkMap.chunkCount(ofMap: Int(status.st_size)),
+      let memory = try? ChunkMap(file: map.rawValue, chunks: chunks),
       !(0..<chunks).contains(where: { memory.view.word($0).isPresent })
     else { return false }
     return (try? removeFiles(hex)) != nil
@@ -201,5 +195,12 @@ extension NodeCache {
     do throws(Errno) { return try Descriptor.open(lockPath, O_RDWR | O_CREAT, mode: 0o600) } catch {
       throw .cache(what: "cannot be locked", path: lockPath, error)
     }
+  }
+}
+
+extension ChunkFile {
+  /// How many bytes of these chunks are here.
+  fileprivate func presentBytes(of chunks: Range<Int>) -> UInt64 {
+    chunks.reduce(0) { $0 + (view.word($1).isPresent ? UInt64(bytes(of: $1..<$1 + 1).count) : 0) }
   }
 }

@@ -4,7 +4,7 @@ import Posix
 extension NodeCache {
   /// What was found when all chunks of a blob were read.
   public struct Verification: Sendable, Equatable, Codable {
-    /// Chunks that were here and that are what was stored.
+    /// Chunks, of 1 KiB, that were here and that are what was stored.
     public var whole: Int
     /// Chunks that were not, and were dropped.
     public var damaged: Int
@@ -41,18 +41,19 @@ extension NodeCache {
     if alone, !file.claim(ChunkFile.wholeClaim) { return nil }
     let drops = file.view.dropCount
     var result = Verification(chunks: file.chunkCount)
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
     defer { buffer.deallocate() }
     var hash = BlobHash()
-    for chunk in 0..<file.chunkCount {
+    for chunks in file.spans {
       if isStopped() { return nil }
-      let range = file.range(of: chunk)
-      if file.check(chunk, into: buffer) != nil {
-        result.whole += 1
-        hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<range.count]))
-      } else if file.dropIfDamaged(chunk, buffer) {
-        result.damaged += 1
+      var damaged: [Int] = []
+      file.check(chunks, into: buffer) { chunk, word in
+        if word != nil { result.whole += 1 } else { damaged.append(chunk) }
       }
+      let range = file.bytes(of: chunks)
+      // Of a blob that is not whole in the end it does not matter what was fed.
+      hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<range.count]))
+      for chunk in damaged where file.dropIfDamaged(chunk, buffer) { result.damaged += 1 }
       progress(range.upperBound)
     }
     if result.whole == file.chunkCount, file.view.dropCount == drops {
@@ -61,7 +62,7 @@ extension NodeCache {
         try file.trust(drops, path: dataPath(hex))
         result.isTrusted = file.view.isTrusted
       } else {
-        for chunk in 0..<file.chunkCount { file.dropIfFree(chunk) }
+        for chunks in file.spans { file.dropIfFree(chunks) }
       }
     }
     return result
@@ -79,19 +80,20 @@ extension ChunkFile {
     view.trust(drops)
   }
 
-  /// Drops a chunk unless it is being fetched.
-  func dropIfFree(_ chunk: Int) {
-    guard claim(chunk..<chunk + 1) else { return }
-    if view.word(chunk).isPresent { drop(chunk) }
-    release(chunk..<chunk + 1)
+  /// Drops chunks unless some of them are being fetched. Bytes dropped.
+  @discardableResult
+  func dropIfFree(_ chunks: Range<Int>) -> UInt64 {
+    guard claim(chunks) else { return 0 }
+    defer { release(chunks) }
+    return drop(chunks)
   }
 
   /// Drops a chunk that is here but not what was stored, unless somebody mended it or is at it; whether it did.
   func dropIfDamaged(_ chunk: Int, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
     guard view.word(chunk).isPresent, claim(chunk..<chunk + 1) else { return false }
     defer { release(chunk..<chunk + 1) }
-    guard view.word(chunk).isPresent, check(chunk, into: buffer) == nil else { return false }
-    drop(chunk)
+    guard view.word(chunk).isPresent, !hasAll(chunk..<chunk + 1, into: buffer) else { return false }
+    drop(chunk..<chunk + 1)
     return true
   }
 }

@@ -5,24 +5,24 @@
 /// trip each: the window doubles with each read that continues the last fetch. Where reads jump about, most of what
 /// follows them is never read: the window halves with each jump.
 struct Readahead {
-  /// Chunks of the smallest and the largest window: 128 KiB, and 4 MiB, which at a round trip of 20 ms is 1.6 Gbit/s.
+  /// Chunks of the smallest and the largest window: 160 KiB, and 4 MiB, which at a round trip of 20 ms is 1.6 Gbit/s.
   ///
-  /// The smallest decides over scattered starts. `scripts/bench remote`, 1500 reads that need 14 MB, one reader, by
-  /// chunks of it: seconds, requests, MB. More costs bytes, less costs round trips; two is the fewest with which such a
-  /// start takes less than 12 s.
+  /// The smallest decides over scattered starts: more costs bytes, less costs round trips. For the 1500 reads of
+  /// `scripts/bench remote`, which need 14.0 MB, computed with 21 ms a request and 25 MB/s, by KiB of it: seconds,
+  /// requests, MB.
   ///
-  ///     1    13.7    544    49.6      (computed from the reads, as the following)
-  ///     2    11.1    395    55.7      (measured; computed: 10.7, 421, 53.3)
-  ///     3     8.6    336    58.5
-  ///     4     7.3    281    61.4
+  ///     64    16.3    679    39.5
+  ///     96    14.1    559    45.5
+  ///     128   12.5    478    49.5
+  ///     160   11.7    433    52.9
+  ///     192   11.1    400    55.8
   ///
-  /// Chunks of 16 KiB would need 3.6 times as much as 14 MB instead of 3.8 in the same time; windows that grow where
-  /// much was read nearby, or that begin before the read, gain nothing.
-  static let windowMin = 2
-  static let windowMax = 64
+  /// Windows that grow where much was read nearby, or that begin before the read, gain nothing.
+  static let windowMin = 160
+  static let windowMax = 4096
 
   /// The window from which on reads are taken to be in order.
-  private static let windowInOrder = 8
+  private static let windowInOrder = 512
 
   private var window = Self.windowMin
   /// Where the last fetches ended.

@@ -44,17 +44,17 @@ extension RemoteBlob {
       let file = try Descriptor.open(temporary, O_RDWR | O_CREAT | O_EXCL)
       // Shares the blocks, where the file system can.
       let isCloned = clinux_clone_file(file.rawValue, cached.fd) == 0
-      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.chunkBytes), alignment: 4096)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(ChunkMap.spanBytes), alignment: 4096)
       defer { buffer.deallocate() }
       var hash = BlobHash()
-      for chunk in 0..<chunkCount {
+      for chunks in cached.spans {
         if isStopped() { return false }
-        let range = bytes(of: chunk..<chunk + 1)
+        let range = bytes(of: chunks)
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
         if isCloned {
           guard try file.readFully(into: part, at: range.lowerBound) == part.count else { return false }
         } else {
-          guard cached.check(chunk, into: buffer) != nil else { return false }
+          guard cached.hasAll(chunks, into: buffer) else { return false }
           try file.writeFully(UnsafeRawBufferPointer(part), at: range.lowerBound)
         }
         hash.update(UnsafeRawBufferPointer(part))

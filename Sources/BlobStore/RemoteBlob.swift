@@ -19,6 +19,7 @@ public final class RemoteBlob: @unchecked Sendable {
   /// Chunks of this process alone.
   let memory: ChunkFile
   private let checked: UnsafeMutablePointer<Atomic<UInt16>>
+  private let hits: UnsafeMutablePointer<Atomic<UInt64>>
   /// Readers note its time.
   private let clock: StoreClock
   /// What readers look at.
@@ -41,10 +42,16 @@ public final class RemoteBlob: @unchecked Sendable {
     guard let tags = calloc(max(1, chunks), MemoryLayout<Atomic<UInt16>>.stride) else { throw Errno(rawValue: ENOMEM) }
     checked = tags.assumingMemoryBound(to: Atomic<UInt16>.self)
     traffic.isSizeKnown = (cached?.presentCount ?? 0) > 0
-    view = BlobView(cache: (cached ?? memory).view, memory: memory.view, checked: checked, clock: clock.seconds)
+    hits = .allocate(capacity: 1)
+    hits.initialize(to: Atomic(0))
+    view = BlobView(
+      cache: (cached ?? memory).view, memory: memory.view, checked: checked, hits: hits, clock: clock.seconds)
   }
 
-  deinit { free(checked) }
+  deinit {
+    free(checked)
+    hits.deallocate()
+  }
 
   /// How messages call it: its URL.
   public var name: String { location.url }
@@ -63,16 +70,13 @@ public final class RemoteBlob: @unchecked Sendable {
 
   /// The bytes of some chunks.
   func bytes(of chunks: Range<Int>) -> Range<UInt64> {
-    UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(size, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
+    memory.bytes(of: chunks)
   }
 
   /// Whether a chunk is here, whole or not.
   func hasChunk(_ chunk: Int) -> Bool {
     memory.view.word(chunk).isPresent || (cached?.view.word(chunk).isPresent ?? false)
   }
-
-  /// This process has checked that a chunk of the cache is what `word` says.
-  func noteChecked(_ chunk: Int, _ word: ChunkWord) { checked[chunk].store(word.tag, ordering: .releasing) }
 
   /// Fills `buffer` from what is here; false when not all of it is, or was while it was read.
   func readHere(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Bool {

@@ -4,6 +4,7 @@ import Synchronization
 public final class StoreCounters: Sendable {
   let fetchedBytesAtomic = Atomic<UInt64>(0)
   let fetchesAtomic = Atomic<UInt64>(0)
+  let prefetchesAtomic = Atomic<UInt64>(0)
   let waitsAtomic = Atomic<UInt64>(0)
   let joinsAtomic = Atomic<UInt64>(0)
   let repairsAtomic = Atomic<UInt64>(0)
@@ -14,7 +15,7 @@ public final class StoreCounters: Sendable {
   public var snapshot: StoreSnapshot {
     func value(_ counter: borrowing Atomic<UInt64>) -> UInt64 { counter.load(ordering: .relaxed) }
     return StoreSnapshot(
-      fetchedBytes: value(fetchedBytesAtomic), fetches: value(fetchesAtomic), waits: value(waitsAtomic),
+      fetchedBytes: value(fetchedBytesAtomic), fetches: value(fetchesAtomic), prefetches: value(prefetchesAtomic), waits: value(waitsAtomic),
       joins: value(joinsAtomic), repairs: value(repairsAtomic), bypasses: value(bypassesAtomic),
       failures: value(failuresAtomic))
   }
@@ -26,6 +27,8 @@ public struct StoreSnapshot: Sendable, Equatable, Codable {
   public var fetchedBytes: UInt64
   /// Requests to the registry, without those for tokens and redirects.
   public var fetches: UInt64
+  /// Of these, requests for what nobody waited for yet.
+  public var prefetches: UInt64
   /// Reads that had to wait for the network.
   public var waits: UInt64
   /// Of these, reads that found their bytes already on the way.
@@ -39,11 +42,12 @@ public struct StoreSnapshot: Sendable, Equatable, Codable {
 
   /// Counts by name; what is not given is 0.
   public init(
-    fetchedBytes: UInt64 = 0, fetches: UInt64 = 0, waits: UInt64 = 0, joins: UInt64 = 0, repairs: UInt64 = 0,
+    fetchedBytes: UInt64 = 0, fetches: UInt64 = 0, prefetches: UInt64 = 0, waits: UInt64 = 0, joins: UInt64 = 0, repairs: UInt64 = 0,
     bypasses: UInt64 = 0, failures: UInt64 = 0
   ) {
     self.fetchedBytes = fetchedBytes
     self.fetches = fetches
+    self.prefetches = prefetches
     self.waits = waits
     self.joins = joins
     self.repairs = repairs

@@ -20,7 +20,7 @@ public struct TransferPlan: Sendable {
     attempts: Int = 5
   ) {
     self.fetchClass = fetchClass
-    self.stepBytes = max(ChunkMap.chunkBytes, stepBytes / ChunkMap.chunkBytes * ChunkMap.chunkBytes)
+    self.stepBytes = max(ChunkMap.spanBytes, stepBytes / ChunkMap.spanBytes * ChunkMap.spanBytes)
     self.concurrency = max(1, concurrency)
     self.bytesPerSecond = bytesPerSecond
     self.attempts = max(1, attempts)
@@ -78,10 +78,9 @@ final class Transfer: @unchecked Sendable {
     while blob < blobs.count, !store.isStopped {
       let current = blobs[blob]
       // Whether it is whole is found out when all is here: the loop has no time to read what is.
-      while chunk < current.chunkCount, current.hasChunk(chunk) {
-        progress(UInt64(current.bytes(of: chunk..<chunk + 1).count))
-        chunk += 1
-      }
+      let here = (chunk..<current.chunkCount).prefix { current.hasChunk($0) }
+      if !here.isEmpty { progress(UInt64(current.bytes(of: here).count)) }
+      chunk = here.upperBound
       if chunk == current.chunkCount {
         blob += 1
         chunk = 0

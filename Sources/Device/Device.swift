@@ -24,6 +24,8 @@ public final class Device: @unchecked Sendable {
   public let image: Image
   /// The numbers of its queues.
   public let counters: CounterPage
+  /// Records what is read.
+  public let recorder: Recorder
 
   private var control: Control
   private let layers: LayerTable
@@ -58,7 +60,7 @@ public final class Device: @unchecked Sendable {
     let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
     let device = try Device(image, options, control, makeCounters)
     do throws(DeviceError) {
-      try device.bringUp(deadline)
+      try device.bringUp(deadline, startsRecording: options.startsRecording)
     } catch {
       try? device.stop(Deadline(milliseconds: options.timeout * 1000))
       throw error
@@ -100,6 +102,7 @@ public final class Device: @unchecked Sendable {
     let dataPath = Self.dataPath(info.features)
     self.dataPath = dataPath
     self.image = image
+    recorder = Recorder(queues: info.queues, deviceBytes: image.virtualSize)
     self.ended = ended
     self.control = control
     let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }
@@ -115,7 +118,7 @@ public final class Device: @unchecked Sendable {
   }
 
   /// SET_PARAMS, queue threads, START_DEV.
-  private func bringUp(_ deadline: Deadline) throws(DeviceError) {
+  private func bringUp(_ deadline: Deadline, startsRecording: Bool) throws(DeviceError) {
     let sectors = image.virtualSize / 512
     guard sectors > 0 else { throw .invalidOption("the image has no size: no layer says how large the disk is") }
     try DeviceError.driver { () throws(UblkError) in
@@ -144,9 +147,14 @@ public final class Device: @unchecked Sendable {
           QueueThread.Plan(
             device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
             character: slot, affinity: affinity, files: layers.descriptors, source: source,
-            counters: counters.counters(queue), port: port, ended: ended.rawValue)))
+            counters: counters.counters(queue), latencies: counters.latencies(queue),
+            recorder: recorder.slot(queue), port: port, ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
+    // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
+    if startsRecording {
+      try DeviceError.describing("take memory for a recording") { () throws(Errno) in try recorder.start() }
+    }
     try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
     guard deadline.wait(until: { fileExists(path) }) else {
       throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")

@@ -13,6 +13,8 @@ public struct DeviceOptions: Sendable {
   public var allowsZeroCopy: Bool
   /// Seconds that making the device may take.
   public var timeout: Int
+  /// Whether all that is ever read is recorded, by the kernel itself too. The owner stops it.
+  public var startsRecording = false
 
   /// All options.
   public init(

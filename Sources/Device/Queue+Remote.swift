@@ -27,6 +27,7 @@ extension Queue where Transport: ~Copyable {
     operation.pointee.done = 0
     operation.pointee.lease = nil
     operation.pointee.attempts &+= 1
+    states[index / RequestState.operationsMax].hasWaited = true
     transport.want(
       layer: Int(operation.pointee.layer), offset: operation.pointee.fileOffset, count: operation.pointee.count,
       operation: UInt32(truncatingIfNeeded: index), damaged: damaged)

@@ -28,6 +28,9 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   let depth: Int
   let memory: RequestMemory
   let counters: UnsafeMutablePointer<QueueCounters>
+  let latencies: LatencyCounts
+  /// What is recorded of the requests, if anything is.
+  let recorder: UnsafeMutablePointer<TouchSlot>
   let states: UnsafeMutablePointer<RequestState>
   let operations: UnsafeMutablePointer<Operation>
   var decoder: BlockDecoder
@@ -39,11 +42,14 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   private var retired = 0
   private var timerIsRunning = false
   private var hasServedSinceTick = false
+  /// When the transport last came back, once somebody has asked; 0 before that.
+  private var eventTime: UInt64 = 0
 
   init(
     transport: consuming Transport, source: QueueSource, depth: Int, pages: consuming RequestPages,
     blockCache: consuming BlockCache, decoder: consuming BlockDecoder,
-    counters: UnsafeMutablePointer<QueueCounters>
+    counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts,
+    recorder: UnsafeMutablePointer<TouchSlot>
   ) {
     self.transport = transport
     self.source = source
@@ -51,6 +57,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     memory = pages.view
     self.pages = pages
     self.counters = counters
+    self.latencies = latencies
+    self.recorder = recorder
     states = .allocate(capacity: depth)
     UnsafeMutableRawPointer(states).initializeMemory(
       as: UInt8.self, repeating: 0, count: depth * MemoryLayout<RequestState>.stride)
@@ -71,6 +79,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     for tag in 0..<depth { transport.fetch(tag) }
     while retired < depth || inFlight > 0 {
       guard transport.submitAndWait() else { return false }
+      eventTime = 0
       while let event = transport.nextEvent() { handle(event) }
     }
     return true
@@ -103,13 +112,14 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     guard request.isRead, request.sectors > 0, sectors << 9 <= UInt64(memory.requestBytesMax),
       request.startSector < source.deviceSectors, sectors <= source.deviceSectors &- request.startSector
     else { return refuse(tag, request) }
+    recorder.pointee.note(startSector: request.startSector, sectors: sectors)
     var cursor = source.map.mappings(from: request.startSector, count: sectors)
     guard let first = cursor.next() else { return refuse(tag, request) }
     let bytes = request.sectors << 9
     if first.sectors == sectors, serveWhole(tag, first, bytes) { return }
     states[tag] = RequestState(
       cursor: cursor, rest: first, position: 0, bytes: bytes, scratchUsed: 0, operations: 0, hasRest: true,
-      hasFailed: false)
+      hasFailed: false, hasWaited: false, arrival: arrivalTime())
     start(tag)
   }
 
@@ -118,6 +128,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   private mutating func serveWhole(_ tag: Int, _ mapping: Mapping, _ bytes: UInt32) -> Bool {
     if mapping.isZeroes {
       states[tag].hasFailed = !writeZeroes(tag, position: 0, count: Int(bytes))
+      states[tag].arrival = 0
       answer(tag, bytes: bytes)
       return true
     }
@@ -153,6 +164,16 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       counters.pointee.bytes &+= UInt64(bytes)
       transport.commit(tag, result: Int32(truncatingIfNeeded: bytes))
     }
+    if states[tag].arrival != 0 {
+      latencies.add(states[tag].hasWaited ? .remote : .local, monotonicNanoseconds() &- states[tag].arrival)
+    }
+  }
+
+  /// When a request that was just found in the ring arrived there. All that were found at once share one look at the clock.
+  @inline(__always)
+  private mutating func arrivalTime() -> UInt64 {
+    if eventTime == 0 { eventTime = monotonicNanoseconds() }
+    return eventTime
   }
 
   /// A request that this device cannot serve: the block layer sends none of them to a read-only disk.
@@ -174,7 +195,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     let nothing = source.map.mappings(from: 0, count: 0)
     states[tag] = RequestState(
       cursor: nothing, rest: Mapping(sectors: 1, blobSector: 0, layer: 0, isZeroes: true), position: operation.length,
-      bytes: operation.length, scratchUsed: 0, operations: 1, hasRest: false, hasFailed: false)
+      bytes: operation.length, scratchUsed: 0, operations: 1, hasRest: false, hasFailed: false,
+      hasWaited: false, arrival: 0)
   }
 
   /// A tag's command ended without a request: the device stops, or the driver refused the answer.

@@ -19,6 +19,8 @@ final class QueueThread: Sendable {
     let files: [Int32]
     let source: QueueSource
     let counters: UnsafeMutablePointer<QueueCounters>
+    let latencies: LatencyCounts
+    let recorder: UnsafeMutablePointer<TouchSlot>
     /// Where remote layers are wanted; nil without any.
     let port: FetchPort?
     /// An event descriptor that is written when the thread ends.
@@ -112,6 +114,6 @@ final class QueueThread: Sendable {
     }
     return Queue(
       transport: transport, source: plan.source, depth: plan.depth, pages: pages, blockCache: cache,
-      decoder: decoder, counters: plan.counters)
+      decoder: decoder, counters: plan.counters, latencies: plan.latencies, recorder: plan.recorder)
   }
 }

@@ -19,6 +19,10 @@ struct RequestState: BitwiseCopyable {
   var hasRest: Bool
   /// Whether something failed; the request then ends with an error when nothing of it is in flight any more.
   var hasFailed: Bool
+  /// Whether bytes of it had to be brought first.
+  var hasWaited: Bool
+  /// When it arrived, as `monotonicNanoseconds` tells it; 0 for one that is not timed.
+  var arrival: UInt64
 
   /// Operations that a tag may have in flight.
   static let operationsMax = 8

@@ -4,6 +4,16 @@ import Logging
 import Posix
 import Ublk
 
+/// What a server says while its device is made.
+public enum StartNews: Sendable {
+  /// Something to know, not an obstacle.
+  case warning(String)
+  /// So many bytes of so many are at hand.
+  case progress(done: UInt64, total: UInt64)
+  /// What is at hand, in one line.
+  case warmed(String)
+}
+
 /// Starts a device's server in the background and waits until the device can be used.
 public struct BackgroundServer {
   private let options: ServerOptions
@@ -16,14 +26,14 @@ public struct BackgroundServer {
     self.timeout = timeout
   }
 
-  /// Returns the device's number once it can be used. `warn` gets the server's warnings. If it throws, the server is
+  /// Returns the device's number once it can be used. `tell` gets what the server says until then. If it throws, the server is
   /// gone and nothing is left; the image's resultFile says what happened either way.
   ///
   /// Forks: the process must have one thread.
-  public func start(warn: (String) -> Void) throws(HostError) -> UInt32 {
+  public func start(tell: (StartNews) -> Void) throws(HostError) -> UInt32 {
     let result = options.config.resultFile.map { ResultFile(path: $0) }
     do throws(HostError) {
-      let id = try startServer(warn)
+      let id = try startServer(tell)
       try result?.write(failure: nil)
       return id
     } catch {
@@ -32,7 +42,7 @@ public struct BackgroundServer {
     }
   }
 
-  private func startServer(_ warn: (String) -> Void) throws(HostError) -> UInt32 {
+  private func startServer(_ tell: (StartNews) -> Void) throws(HostError) -> UInt32 {
     try options.directory.make()
     var pipe = try HostError.describing("make a pipe") { () throws(Errno) in try Pipe() }
     let reading = pipe.reading.take()!
@@ -45,7 +55,7 @@ public struct BackgroundServer {
     }
     close(writing)
     if child < 0 { throw .system(what: "start the server's process", .last) }
-    let deadline = Deadline(milliseconds: timeout * 1000)
+    var deadline = Deadline(milliseconds: timeout * 1000)
     // While it is not reaped its number is nobody else's, so its start time can be asked for now.
     let server = ProcessStatus.read(child).map { ProcessIdentity(pid: child, startTime: $0.startTime) }
     var failure: String?
@@ -53,9 +63,14 @@ public struct BackgroundServer {
     while let line = lines.next(deadline) {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id
-      case .warning(let text): warn(text)
+      case .warning(let text): tell(.warning(text))
+      case .progress(let done, let total):
+        // It gets on, and ends by itself.
+        deadline = Deadline(milliseconds: timeout * 1000)
+        tell(.progress(done: done, total: total))
+      case .warmed(let text): tell(.warmed(text))
       case .failed(let text): failure = text
-      case nil: warn(line)
+      case nil: tell(.warning(line))
       }
     }
     let status = end(child, graceMilliseconds: failure == nil ? 0 : 5000)

@@ -51,6 +51,10 @@ public struct DeviceListing: Encodable, Sendable {
   public var created: Int64?
   /// What is known of its remote layers; nil without any.
   public var remote: RemoteStatus?
+  /// What became of its prefetch; nil without one.
+  public var warm: WarmStatus?
+  /// What is being recorded; nil when nothing is.
+  public var recording: RecordingCounts?
   /// What is wrong and what to do; nil when nothing is.
   public var problem: String?
 
@@ -78,7 +82,8 @@ public struct DeviceListing: Encodable, Sendable {
     } catch {
       return DeviceListing(id: id, device: "/dev/ublkb\(id)", state: .unknown, problem: error.description)
     }
-    let counters = (try? CounterPage.read(directory.countersPath(id)))?.total
+    let reading = try? CounterPage.read(directory.countersPath(id))
+    let counters = reading?.counters.total
     var listing = DeviceListing(
       id: id, device: state.device, state: .live, size: state.size, image: state.config, layers: state.layers,
       queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
@@ -86,7 +91,9 @@ public struct DeviceListing: Encodable, Sendable {
       requests: counters?.requests, bytes: counters?.bytes, errors: counters?.errors, created: state.created)
     (listing.state, listing.problem) = condition(
       state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
+    if listing.state == .live || listing.state == .paused { listing.recording = reading?.recording }
     listing.remote = RemoteStatus.read(directory.remotePath(id))
+    listing.warm = WarmStatus.read(directory.warmPath(id))
     if listing.problem == nil { listing.problem = listing.remote?.trouble }
     return listing
   }

@@ -14,6 +14,7 @@ public enum ForegroundServer {
     var isReady = false
     do throws(HostError) {
       try Server(options, log).run(signals) { message throws(HostError) in
+        if case .warmed(let line) = message { printLine(line) }
         guard case .ready(let id) = message else { return }
         try result?.write(failure: nil)
         isReady = true
@@ -27,6 +28,12 @@ public enum ForegroundServer {
       throw error
     }
     notifier?.stopping()
+  }
+
+  /// What was waited for, for whoever looks at standard error.
+  private static func printLine(_ line: String) {
+    var line = line + "\n"
+    line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
   }
 
   /// A supervisor that cannot be told is not a reason to have no disk.

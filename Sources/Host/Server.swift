@@ -14,6 +14,10 @@ public struct ServerOptions: Sendable {
   public var directory: RunDirectory
   /// How layers that are in a registry are had.
   public var remote: RemoteSettings
+  /// Where a trace of all that is read goes, absolute; nil for none.
+  public var recordPath: String?
+  /// What is to be at hand before the device is handed over, or soon after.
+  public var warm = WarmOptions()
 
   /// All options.
   public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory, remote: RemoteSettings) {
@@ -36,6 +40,9 @@ struct Server {
     identity = try ProcessIdentity.current()
   }
 
+  /// A device that is taken away is not kept by the disk of its trace.
+  private static var writingTime: Deadline { Deadline(milliseconds: 5000) }
+
   private var directory: RunDirectory { options.directory }
 
   /// Opens the image, makes the device and serves it until a signal or the kernel ends it. `report` gets what
@@ -47,15 +54,36 @@ struct Server {
     ServerProcess.prepare(log)
     try directory.make()
     let image = try openImage()
+    let plan = try WarmPlan.load(options.warm, image) { log.warning("\($0)") }
+    let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
     ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded, log)
-    let device = try start(image)
+    // It need not wait for the device.
+    let warming = try plan.map { plan throws(HostError) in
+      try Warming(plan, options.warm, image, threads: options.device.queueCount, directory)
+    }
+    let device: Device
+    do throws(HostError) { device = try start(image, startsRecording: recording != nil) } catch {
+      warming?.stop()
+      recording?.abandon()
+      throw error
+    }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
+    let control: ControlServer
+    do throws(HostError) {
+      control = try ControlServer(device, directory, try recording?.begin(device), log)
+    } catch {
+      try? stop(device)
+      throw error
+    }
     do throws(HostError) {
       try waitUntilUsable(device)
       try directory.write(state(image, device.id, device.queueCount, .serving, dataPath: device.dataPath))
       watch?.report(log)
+      if let warming { try wait(for: warming, device, signals, report) }
       try report(.ready(device.id))
     } catch {
+      warming?.stop()
+      _ = control.stop(Self.writingTime)
       try? stop(device)
       throw error
     }
@@ -63,8 +91,12 @@ struct Server {
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
     image.remote?.startDownload(of: image)
-    waitForEnd(device, signals, watch)
+    waitForEnd(device, signals, watch, warming)
+    warming?.stop()
     signals.release()
+    if !control.stop(Self.writingTime) {
+      log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
+    }
     if let failure = device.failure {
       // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
       // process go: the disk ends with it.
@@ -83,11 +115,13 @@ struct Server {
     }
   }
 
-  private func start(_ image: Image) throws(HostError) -> Device {
+  private func start(_ image: Image, startsRecording: Bool) throws(HostError) -> Device {
+    var device = options.device
+    device.startsRecording = startsRecording
     var claimed: UInt32?
     var failure: HostError?
     do throws(DeviceError) {
-      return try Device.start(image: image, options: options.device) { id, queues throws(Errno) in
+      return try Device.start(image: image, options: device) { id, queues throws(Errno) in
         claimed = id
         do throws(HostError) {
           try claim(state(image, id, queues, .starting, dataPath: .copy))
@@ -136,12 +170,46 @@ struct Server {
     }
   }
 
+  /// Until as much is at hand as the options want, or its time is over, or nobody wants the device any more.
+  private func wait(
+    for warming: Warming, _ device: Device, _ signals: borrowing SignalQueue,
+    _ report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) {
+    guard options.warm.mode == .wait else { return }
+    let deadline = options.warm.deadline.map { Deadline(milliseconds: $0) }
+    var entries = Self.entries(device, signals) + [Self.entry(warming.changeDescriptor)]
+    var lastSaid: UInt64 = 0
+    while true {
+      warming.step(device.path, log)
+      if warming.isEnough || deadline?.hasPassed ?? false { break }
+      if monotonicNanoseconds() - lastSaid > 100_000_000 {
+        let (done, total) = warming.share
+        try report(.progress(done: done, total: total))
+        warming.report(directory.warmPath(device.id))
+        lastSaid = monotonicNanoseconds()
+      }
+      _ = poll(&entries, UInt(entries.count), Int32(clamping: min(50, (deadline?.remaining ?? .max) / 1_000_000 + 1)))
+      if let signal = signals.next() { throw .refused("signal \(signal) before \(device.path) was warm") }
+      if entries[1].revents != 0 { throw .refused("\(device.path) was taken away before it was warm") }
+    }
+    warming.report(directory.warmPath(device.id))
+    try report(.warmed(warming.summary))
+  }
+
+  private static func entry(_ descriptor: Int32) -> pollfd {
+    pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+  }
+
+  /// What wakes the thread that controls a device.
+  private static func entries(_ device: Device, _ signals: borrowing SignalQueue) -> [pollfd] {
+    [entry(signals.rawValue), entry(device.endedDescriptor)]
+  }
+
   /// Until SIGTERM, SIGINT, or the end of a queue.
-  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?) {
-    var entries = [
-      pollfd(fd: signals.rawValue, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: device.endedDescriptor, events: Int16(POLLIN), revents: 0),
-    ]
+  private func waitForEnd(
+    _ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?, _ warming: Warming?
+  ) {
+    var entries = Self.entries(device, signals)
     var failures: UInt64 = 0
     while true {
       // Queues do not log: what they counted is looked at once a second, which also bounds what a bad layer can say.
@@ -152,6 +220,8 @@ struct Server {
         log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
       }
       watch?.report(log)
+      warming?.step(device.path, log)
+      warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")
         return

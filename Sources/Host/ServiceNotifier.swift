@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Posix
 
@@ -19,14 +20,9 @@ public struct ServiceNotifier: ~Copyable {
     let raw = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     if raw < 0 { throw .system(what: "make a socket for NOTIFY_SOCKET", .last) }
     let socket = Descriptor(owning: raw)
-    var storage = sockaddr_un()
-    storage.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &storage.sun_path) { $0.copyBytes(from: address) }
-    let length = socklen_t(MemoryLayout<sa_family_t>.size + address.count)
-    let result = withUnsafePointer(to: &storage) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(raw, $0, length) }
+    try HostError.describing("connect to NOTIFY_SOCKET \(path)") { () throws(Errno) in
+      try UnixSocket.withAddress(address) { Glibc.connect(raw, $0, $1) }
     }
-    if result != 0 { throw .system(what: "connect to NOTIFY_SOCKET \(path)", .last) }
     return ServiceNotifier(socket)
   }
 

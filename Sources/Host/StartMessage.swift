@@ -2,6 +2,10 @@
 enum StartMessage: Equatable {
   /// Something to know, not an obstacle.
   case warning(String)
+  /// So many bytes of so many are at hand; also said when nothing changed, as a sign of life.
+  case progress(done: UInt64, total: UInt64)
+  /// What is at hand now that nobody waits any longer.
+  case warmed(String)
   /// The device can be used.
   case ready(UInt32)
   /// It cannot; the server has cleaned up and ends.
@@ -11,6 +15,8 @@ enum StartMessage: Equatable {
   var line: String {
     switch self {
     case .warning(let text): "warning \(Self.flat(text))\n"
+    case .progress(let done, let total): "progress \(done) \(total)\n"
+    case .warmed(let text): "warmed \(Self.flat(text))\n"
     case .ready(let id): "ready \(id)\n"
     case .failed(let text): "failed \(Self.flat(text))\n"
     }
@@ -22,6 +28,11 @@ enum StartMessage: Equatable {
     let text = String(line[line.index(after: blank)...])
     switch line[..<blank] {
     case "warning": self = .warning(text)
+    case "progress":
+      let numbers = text.split(separator: " ").compactMap { UInt64($0) }
+      guard numbers.count == 2 else { return nil }
+      self = .progress(done: numbers[0], total: numbers[1])
+    case "warmed": self = .warmed(text)
     case "failed": self = .failed(text)
     case "ready":
       guard let id = UInt32(text) else { return nil }

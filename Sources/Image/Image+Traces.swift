@@ -65,6 +65,7 @@ extension Image {
   ///
   /// - Throws: `refused` when it is more than a trace can hold.
   public func trace(of other: AccessTrace) throws(ImageError) -> MadeTrace {
+    if other.layers == traceLayers, other.deviceSize == virtualSize { return MadeTrace(trace: other) }
     let map = BlobMap(self)
     let numbers = layerNumbers(of: other)
     var made = MadeTrace(trace: emptyTrace())

@@ -41,7 +41,7 @@ extension ImageConfig {
     config.repoBlobURL = absent(document.repoBlobUrl)
     config.resultFile = resolve(document.resultFile)
     config.download = document.download
-    config.accelerationLayer = document.accelerationLayer ?? false
+    if document.accelerationLayer ?? false { config.accelerationLayer = config.lowers.popLast() }
     config.recordTracePath = resolve(document.recordTracePath)
     return config
   }
@@ -50,7 +50,7 @@ extension ImageConfig {
   public func encoded() throws(ImageError) -> [UInt8] {
     let document = ImageDocument(
       repoBlobUrl: repoBlobURL ?? "",
-      lowers: lowers.map {
+      lowers: (lowers + [accelerationLayer].compactMap(\.self)).map {
         ImageDocument.Lower(
           file: $0.file, dir: $0.dir, digest: $0.digest, size: $0.size, targetFile: $0.targetFile,
           targetDigest: $0.targetDigest, gzipIndex: $0.gzipIndex)
@@ -59,7 +59,7 @@ extension ImageConfig {
         index: upper.index, data: upper.data, target: upper.target, gzipIndex: upper.gzipIndex,
         vsize: upper.virtualSize),
       resultFile: resultFile ?? "", download: download,
-      accelerationLayer: accelerationLayer ? true : nil, recordTracePath: recordTracePath)
+      accelerationLayer: accelerationLayer == nil ? nil : true, recordTracePath: recordTracePath)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     do {

@@ -14,12 +14,10 @@ extension ImageConfig {
         name: name, field: upper.target != nil ? "upper.target" : "upper.gzipIndex",
         advice: "turboOCI is not served; convert the image to overlaybd layers")
     }
-    if accelerationLayer, let last = lowers.last {
-      throw .unsupported(
-        name: name, field: "accelerationLayer",
-        advice:
-          "the last lower (lowers[\(lowers.count - 1)], \(last.dir ?? last.file ?? last.digest ?? "unnamed")) holds "
-          + "a trace and traces are not replayed; remove both to serve the same device without prefetch")
+    if accelerationLayer != nil, let recordTracePath {
+      throw .invalid(
+        name: name, field: "recordTracePath",
+        problem: "is \(recordTracePath), and accelerationLayer is true; an image has one trace: remove one of them")
     }
     for (number, lower) in lowers.enumerated() {
       let fields = [
@@ -36,7 +34,6 @@ extension ImageConfig {
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []
-    if recordTracePath != nil { fields.append("`recordTracePath`: traces are neither recorded nor replayed") }
     if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
     return fields.map { "\(name): \($0)" }
   }

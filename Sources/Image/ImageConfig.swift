@@ -90,8 +90,9 @@ public struct ImageConfig: Equatable, Sendable {
   public var resultFile: String?
   /// `download`; nil when the key is absent, which means "as the service configuration says".
   public var download: Download?
-  /// `accelerationLayer`: the last lower holds a trace and no blocks.
-  public var accelerationLayer: Bool
+  /// The last of the file's `lowers` where `accelerationLayer` is true: it holds a trace and no blocks, and is none of
+  /// ``lowers``.
+  public var accelerationLayer: Lower?
   /// `recordTracePath`: a trace or a list of files to replay, or an empty file to record into.
   public var recordTracePath: String?
 
@@ -99,7 +100,6 @@ public struct ImageConfig: Equatable, Sendable {
   public init(lowers: [Lower]) {
     self.lowers = lowers
     upper = Upper()
-    accelerationLayer = false
   }
 
   /// How messages call it.

@@ -18,6 +18,9 @@ public struct RemoteSettings: Sendable {
   /// Fetching whole layers in the background, for images that do not say themselves.
   public var download: ImageConfig.Download?
 
+  /// Bytes a second that all devices of the node may prefetch together; nil for as many as come.
+  public var nodePrefetchRate: UInt64?
+
   /// `/var/lib/warmblk/cache`.
   public static let standardCacheFolder = "/var/lib/warmblk/cache"
   /// `/etc/overlaybd/overlaybd.json`.
@@ -60,6 +63,7 @@ public struct RemoteSettings: Sendable {
     }
     if let seconds = own?.ioTimeout { ioTimeout = Int(seconds) * 1000 }
     waitsForever = own?.onTimeout == "wait"
+    if let rate = own?.prefetchMBps { nodePrefetchRate = UInt64(max(1, rate)) * 1_000_000 }
     download = service.download
   }
 }

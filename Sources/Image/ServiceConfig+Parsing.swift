@@ -70,6 +70,9 @@ extension ServiceConfig {
     if let seconds = warmblk?.ioTimeout, !(1...86_400).contains(seconds) {
       throw .invalid(name: name, field: "warmblk.ioTimeout", problem: "is \(seconds); 1 to 86400 seconds")
     }
+    if let rate = warmblk?.prefetchMBps, !(1...1_000_000).contains(rate) {
+      throw .invalid(name: name, field: "warmblk.prefetchMBps", problem: "is \(rate); 1 to 1000000 MB/s")
+    }
     if let ioEngine, ioEngine > 2 {
       throw .invalid(
         name: name, field: "ioEngine", problem: "is \(ioEngine); known are 0 (psync), 1 (libaio), 2 (posix aio)")

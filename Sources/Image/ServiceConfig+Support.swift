@@ -22,7 +22,7 @@ extension ServiceConfig {
       ("logLevel", logLevel != nil, journal),
       ("logPath", logPath != nil, journal),
       ("exporterConfig", exporterConfig?.enable ?? false, "`warmblk metrics` prints them"),
-      ("prefetchConfig", prefetchConfig?.concurrency != nil, "traces are not replayed"),
+      ("prefetchConfig", prefetchConfig?.concurrency != nil, "how many requests are under way follows the network"),
       ("serviceConfig", serviceConfig?.enable ?? false, "there is no API for live snapshots"),
     ]
     return fields.filter(\.1).map { ($0.0, $0.2) }

@@ -128,6 +128,8 @@ public struct ServiceConfig: Equatable, Sendable, Codable {
     public var proxy: String?
     /// Docker's configuration, instead of the user's own.
     public var dockerConfig: String?
+    /// What all devices of the node may prefetch together, MB/s; absent for as much as comes.
+    public var prefetchMBps: Int64?
     /// By `host` or `host:port`, as the image's `repoBlobUrl` has it.
     public var hosts: [String: Host]?
   }

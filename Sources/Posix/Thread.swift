@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// A thread that can be waited for with a deadline. Must be joined.
+/// A thread that can be waited for with a deadline. Must be joined or detached.
 public final class Thread: Sendable {
   private let handle: pthread_t
   private let work: Work
@@ -47,4 +47,7 @@ public final class Thread: Sendable {
     pthread_join(handle, nil)
     return true
   }
+
+  /// Nobody will wait for it: it ends by itself.
+  public func detach() { pthread_detach(handle) }
 }

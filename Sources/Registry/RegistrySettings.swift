@@ -18,7 +18,7 @@ public struct RegistrySettings: Equatable, Sendable {
   /// Times and amounts.
   public var limits = Limits()
   /// Requests that may be under way to one host at the same time, and with them connections.
-  public var connectionsPerHost = 16
+  public var connectionsPerHost = 48
 
   /// No credentials, the system's certificates, curl's view of the environment.
   public init() {}

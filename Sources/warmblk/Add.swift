@@ -1,5 +1,6 @@
 import ArgumentParser
 import Host
+import Image
 
 struct Add: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -35,7 +36,18 @@ struct Add: ParsableCommand {
     try failing("add") { () throws(HostError) in
       try Preflight.check(allowingBadKernel: device.allowBadKernel)
       let server = BackgroundServer(try device.serverOptions(timeout: timeout), timeout: timeout)
-      let id = try server.start { printError("warmblk add: warning: \($0)") }
+      let line = ProgressLine("warming")
+      let id = try server.start { news in
+        switch news {
+        case .warning(let text):
+          line.end()
+          printError("warmblk add: warning: \(text)")
+        case .progress(let done, let total): line.show(Progress(done: done, total: total))
+        case .warmed(let text):
+          line.end()
+          printError(text)
+        }
+      }
       print("/dev/ublkb\(id)")
     }
   }

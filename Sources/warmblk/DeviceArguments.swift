@@ -26,8 +26,16 @@ struct DeviceArguments: ParsableArguments {
       "A disk without writes. Every image is served that way so far: one with a writable layer is refused.")
   var readOnly = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Record what is read, from the very first read on, and write this trace when the device goes away, or at `warmblk trace stop`.",
+      valueName: "file"))
+  var record: String?
+
   @Flag(help: "Also on kernels whose ublk driver is known to crash (see `warmblk doctor`).")
   var allowBadKernel = false
+
+  @OptionGroup var warm: WarmArguments
 
   @OptionGroup var remote: RemoteArguments
 
@@ -42,8 +50,11 @@ struct DeviceArguments: ParsableArguments {
   func serverOptions(timeout: Int) throws(HostError) -> ServerOptions {
     let image: ImageConfig
     do throws(ImageError) { image = try ImageConfig.load(config) } catch { throw .image(error) }
-    return ServerOptions(
+    var options = ServerOptions(
       config: image, device: DeviceOptions(id: id, queues: queues, depth: depth, timeout: timeout),
       directory: .standard(), remote: try remote.settings())
+    options.recordPath = record.map { absolutePath($0) }
+    options.warm = try warm.options()
+    return options
   }
 }

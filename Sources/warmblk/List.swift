@@ -9,6 +9,7 @@ struct List: ParsableCommand {
       One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so
       reads wait), dead (its server is gone) or unknown (its state file is damaged); what is wrong and what to do is
       said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
+      WARM is how much of what its traces name is on this machine, or yes.
       FETCHED is what came from a registry since the device was made; what the node's cache had is not in it.
 
         warmblk list
@@ -30,7 +31,7 @@ struct List: ParsableCommand {
       if json { return try printJSON(devices) }
       if devices.isEmpty { return print("no devices") }
       let header = [
-        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED", "IMAGE",
+        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED", "WARM", "IMAGE",
       ]
       print(formatTable([header] + devices.map(row), rightAligned: [0, 2, 4, 5, 7, 8, 9, 10]))
       for device in devices {
@@ -46,7 +47,16 @@ struct List: ParsableCommand {
       text(device.layers?.count), device.queues.map { "\($0)x\(device.depth ?? 0)" } ?? "-",
       text(device.data),
       text(device.pid), text(device.requests), text(device.errors),
-      device.remote.map { formatBytes($0.counts.fetchedBytes) } ?? "-", text(device.image),
+      device.remote.map { formatBytes($0.counts.fetchedBytes) } ?? "-", device.warm.map(warmth) ?? "-",
+      text(device.image),
     ]
+  }
+
+  private func warmth(_ warm: WarmStatus) -> String {
+    switch warm.state {
+    case .warm: "yes"
+    case .warming, .incomplete:
+      "\((warm.residentBytes + warm.fetchedBytes) * 100 / max(1, warm.wantedBytes)) %"
+    }
   }
 }

@@ -8,17 +8,21 @@ import Trace
 struct TraceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "trace",
-    abstract: "Look at and work on traces: what a start reads, and when.",
+    abstract: "Record what is read of a device; look at and work on traces.",
     discussion: """
       A trace says which bytes of which layers are read first, in order, and nothing about what is in them.
 
+        warmblk trace start -n 0 -o web.trace   record, until 'trace stop -n 0'
         warmblk trace show web.trace            how much, when, and a picture
         warmblk trace merge 1 2 3 -o web.trace  several runs as one
         warmblk trace diff old.trace new.trace  what differs, by layer
         warmblk trace trim web.trace 1.json 2.json -o web2.trace
         blkparse -i t | warmblk trace convert - --config image.json -o web.trace
       """,
-    subcommands: [TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self])
+    subcommands: [
+      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self,
+      TraceConvert.self,
+    ])
 }
 
 /// Where a trace is written to.
@@ -86,7 +90,7 @@ func loadSource(_ path: String) throws(HostError) -> TraceSource {
 }
 
 /// A time for people: `850 µs`, `12 ms`, `3.25 s`.
-func formatTime(_ microseconds: UInt64) -> String {
+func formatMicroseconds(_ microseconds: UInt64) -> String {
   if microseconds < 1000 { return "\(microseconds) µs" }
   if microseconds < 1_000_000 { return "\(microseconds / 1000) ms" }
   let hundredths = "\(microseconds / 10_000 % 100)"

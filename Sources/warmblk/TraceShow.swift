@@ -57,8 +57,8 @@ struct TraceShow: ParsableCommand {
     if trace.recordedAt > 0 { lines.append("recorded \(formatDate(trace.recordedAt))") }
     if totals.all > 0 {
       lines.append(
-        "half of it is touched after \(formatTime(totals.half)), 90 % after \(formatTime(totals.mostly)), all after "
-          + "\(formatTime(totals.all)); recorded for \(formatTime(trace.durationMicroseconds))")
+        "half of it is touched after \(formatMicroseconds(totals.half)), 90 % after \(formatMicroseconds(totals.mostly)), all after "
+          + "\(formatMicroseconds(totals.all)); recorded for \(formatMicroseconds(trace.durationMicroseconds))")
     } else {
       lines.append("it has no times, only an order")
     }
@@ -75,7 +75,7 @@ struct TraceShow: ParsableCommand {
     if totals.all > 0 {
       var rows = [["FROM", "STORED"]]
       for slice in totals.slices {
-        rows.append([formatTime(slice.microseconds.lowerBound), formatBytes(slice.bytes)])
+        rows.append([formatMicroseconds(slice.microseconds.lowerBound), formatBytes(slice.bytes)])
       }
       lines += ["", formatTable(rows, rightAligned: [0, 1])]
     }
@@ -105,7 +105,7 @@ struct TraceShow: ParsableCommand {
     }
     let last =
       switch map.axis {
-      case .time(let last): formatTime(last)
+      case .time(let last): formatMicroseconds(last)
       case .order(let accesses): "\(formatCount(accesses, "access", "accesses")), in order"
       }
     let gap = String(repeating: " ", count: max(1, columns - 1 - last.count))
@@ -121,7 +121,7 @@ struct TraceShow: ParsableCommand {
     let text = map.svg(
       title: trace.imageName,
       subtitle: facts(trace, totals),
-      bytes: formatBytes, time: formatTime)
+      bytes: formatBytes, time: formatMicroseconds)
     do throws(Errno) { try writeFileAtomically(path, Array(text.utf8)) } catch {
       throw .system(what: "writing \(path)", error)
     }

@@ -94,7 +94,10 @@ import TestSupport
       default:
         // Single ones, as fast as that goes.
         guard let file = try cache.existing(hex) else { break }
-        for _ in 0..<100 { file.dropIfFree(Int.random(in: 0..<file.chunkCount, using: &random)) }
+        for _ in 0..<100 {
+          let first = Int.random(in: 0..<file.chunkCount, using: &random)
+          file.dropIfFree(first..<Int.random(in: first + 1...min(file.chunkCount, first + 9), using: &random))
+        }
       }
       usleep(UInt32.random(in: 0...1000, using: &random))
     }
@@ -109,13 +112,14 @@ import TestSupport
     let cache = try NodeCache(path: scratch("cache"), limit: 30 << 16)
     for (number, blob) in blobs.enumerated() {
       let file = try #require(try cache.existing(blob.hex))
-      for chunk in 0..<20 { file.view.uses[chunk].store(UInt32(1000 + chunk * 2 + number), ordering: .relaxed) }
+      for span in 0..<20 { file.view.use(span * 64, UInt32(1000 + span * 2 + number)) }
     }
     // 40 are here, 30 may be, and 27 are to be left.
     #expect(try cache.makeRoom() == 13 << 16)
     for (number, blob) in blobs.enumerated() {
       let file = try #require(try cache.existing(blob.hex))
-      let left = (0..<20).filter { file.view.word($0).isPresent }
+      let left = file.spans.enumerated().filter { $1.allSatisfy { file.view.word($0).isPresent } }.map(\.offset)
+      #expect(file.presentCount == left.count * 64)
       #expect(left == Array((number == 0 ? 7 : 6)..<20))
     }
     #expect(try cache.makeRoom() == 0)

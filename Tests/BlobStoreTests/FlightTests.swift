@@ -25,7 +25,7 @@ import TestSupport
         try station.read(remote, start..<end, of: blob)
       }
     }
-    #expect(station.origin.deliveries(chunks: blob.chunks).allSatisfy { $0 <= 1 })
+    #expect(station.origin.deliveries(blob).allSatisfy { $0 <= 1 })
     #expect(station.store.counters.snapshot.fetchedBytes <= blob.size)
     #expect(station.store.counters.snapshot.repairs == 0 && station.store.counters.snapshot.failures == 0)
   }
@@ -57,7 +57,7 @@ import TestSupport
     _ = try #require(demand.end())
     #expect(station.origin.log.requests.prefix(9).contains { $0.range.lowerBound == 35 << 16 })
     for wait in prefetch { #expect(wait.succeeds()) }
-    #expect(station.origin.deliveries(chunks: 40).allSatisfy { $0 == 1 })
+    #expect(station.origin.deliveries(blob).allSatisfy { $0 == 1 })
     #expect(station.store.counters.snapshot.joins == 1)
   }
 
@@ -105,7 +105,7 @@ import TestSupport
         let chunk = isInOrder ? number : number * 7 % 299
         #expect(station.want(remote, chunk << 16..<(chunk + 1) << 16, .demand).succeeds())
       }
-      #expect(station.origin.deliveries(chunks: 300).allSatisfy { $0 <= 1 })
+      #expect(station.origin.deliveries(blob).allSatisfy { $0 <= 1 })
       let log = station.origin.log
       if isInOrder {
         #expect(log.runningMax == 2)
@@ -169,7 +169,7 @@ import TestSupport
     let remote = try station.open(blob)
     for chunk in [3, 4, 9, 20] { #expect(station.want(remote, chunk << 16..<chunk << 16 + 1, .prefetch).succeeds()) }
     #expect(station.want(remote, 0..<30 << 16, .prefetch).succeeds())
-    #expect(station.origin.deliveries(chunks: 30).allSatisfy { $0 == 1 })
+    #expect(station.origin.deliveries(blob).allSatisfy { $0 == 1 })
     try station.read(remote, 0..<30 << 16, of: blob)
   }
 

@@ -21,7 +21,7 @@ import TestSupport
     #expect(
       told
         == ["reading", "importing"].flatMap { step in
-          (0..<blob.chunks).map { "\(step) \(min(blob.bytes.count, ($0 + 1) << 16))" }
+          (0..<blob.spans).map { "\(step) \(min(blob.bytes.count, ($0 + 1) << 16))" }
         })
     let station = try Station(scratch("cache"), [])
     let remote = try station.open(blob)
@@ -62,7 +62,7 @@ import TestSupport
       }
     }
     let found = try #require(try cache.verify(blob.hex))
-    #expect(found == .init(whole: 6, damaged: 0, chunks: 8))
+    #expect(found == .init(whole: 6 * 64, damaged: 0, chunks: 489))
     let station = try Station(scratch("cache"), [blob])
     try station.read(try station.open(blob), 0..<500_000, of: blob)
   }
@@ -74,11 +74,11 @@ import TestSupport
     let scratch = try Scratch()
     let cache = try NodeCache(path: scratch("cache"), limit: 1 << 30)
     let path = try scratch.write("blob", blob.bytes)
-    try fill(scratch, blob, chunks: [0, 1, 2, 3])
+    try fill(scratch, blob, spans: [0, 1, 2, 3])
     try overwrite(cache.dataPath(blob.hex), at: 1 << 16, [~blob.bytes[1 << 16]])
     // What a registry sent that lies: its sum is right.
     let file = try cache.open(blob.hex, size: blob.size)
-    try [UInt8](repeating: 7, count: 65536).withUnsafeBytes { try file.store(2, $0) }
+    try [UInt8](repeating: 7, count: 65536).withUnsafeBytes { try file.store(128..<192, $0) }
     let result = try cache.importBlob(file: path)
     #expect(result.added == 8 << 16 && result.isTrusted)
     let station = try Station(scratch("cache"), [])

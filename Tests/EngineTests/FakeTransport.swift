@@ -44,6 +44,8 @@ final class FakeTransport: QueueTransport {
   var tickets: [Ticket]
   /// Violations of the protocol, in words.
   var complaints: [String] = []
+  /// Requests in the order in which the queue looked at them.
+  private(set) var arrivals: [Request] = []
   private(set) var ticks = 0
   private(set) var wants = 0
   private(set) var repairs = 0
@@ -73,7 +75,10 @@ final class FakeTransport: QueueTransport {
 
   // MARK: Requests
 
-  func request(_ tag: Int) -> Request { tickets[owner[tag]!].request }
+  func request(_ tag: Int) -> Request {
+    arrivals.append(tickets[owner[tag]!].request)
+    return tickets[owner[tag]!].request
+  }
 
   func fetch(_ tag: Int) { arm(tag) }
 

@@ -1,63 +1,14 @@
 import Glibc
-import Posix
 import Testing
 import Ublk
-import ZFile
 
 @testable import Device
 
 /// The queue against a kernel in memory. `WARMBLK_SEED` repeats one seed, `WARMBLK_SEEDS` says how many are tried.
 @Suite("A queue without a kernel")
 struct QueueTests {
-  /// What a run left behind.
-  private struct Outcome {
-    let transport: FakeTransport
-    let counters: QueueCounters
-    let stack: TestStack
-    let ended: Bool
-  }
-
-  private static func seeds(_ count: Int) -> [UInt64] {
-    if let text = getenv("WARMBLK_SEED"), let seed = UInt64(String(cString: text)) { return [seed] }
-    let wanted = getenv("WARMBLK_SEEDS").flatMap { Int(String(cString: $0)) } ?? count
-    return (0..<wanted).map { UInt64($0) }
-  }
-
-  private func run(
-    _ seed: UInt64, requests count: Int = 60, faults: FakeTransport.Faults = .init(),
-    extra: [Request] = [], areRemote: Bool = false
-  ) throws -> Outcome {
-    var random = SeededRandom(seed)
-    let stack = try TestStack(
-      &random, layers: Int.random(in: 1...5, using: &random), sectors: 4096, areRemote: areRemote)
-    let depth = [1, 2, 7, 32].randomElement(using: &random)!
-    let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
-    let dataPath: DataPath = [.copy, .userCopy, .zeroCopy].randomElement(using: &random)!
-    var requests = (0..<count).map { _ in Self.request(&random, stack.sectors) } + extra
-    requests.shuffle(using: &random)
-    let transport = FakeTransport(
-      memory: pages.view, dataPath: dataPath, files: stack.files, remotes: stack.remotes, requests: requests,
-      faults: faults, random: random)
-    let counters = UnsafeMutablePointer<QueueCounters>.allocate(capacity: 1)
-    counters.initialize(to: QueueCounters())
-    defer { counters.deallocate() }
-    let source = QueueSource(
-      map: stack.map.view, layers: stack.sources.base, deviceSectors: UInt64(stack.sectors), dataPath: dataPath)
-    var queue = Queue(
-      transport: transport, source: source, depth: depth, pages: pages, blockCache: try BlockCache(),
-      decoder: try BlockDecoder(), counters: counters)
-    let ended = queue.serve()
-    return Outcome(transport: transport, counters: counters.pointee, stack: stack, ended: ended)
-  }
-
-  private static func request(_ random: inout SeededRandom, _ sectors: Int) -> Request {
-    let length = random.chance(3) ? Int.random(in: 1...1024, using: &random) : Int.random(in: 1...32, using: &random)
-    let start = Int.random(in: 0...(sectors - length), using: &random)
-    return Request(operationNumber: 0, sectors: UInt32(length), startSector: UInt64(start))
-  }
-
   /// Every request was answered once: with the right bytes, or with an error that has a cause.
-  private func check(_ outcome: Outcome, _ seed: UInt64) {
+  private func check(_ outcome: TestRun, _ seed: UInt64) {
     #expect(outcome.ended, "seed \(seed): the queue did not end")
     #expect(outcome.transport.complaints.isEmpty, "seed \(seed): \(outcome.transport.complaints)")
     for ticket in outcome.transport.tickets where ticket.request.isRead {
@@ -75,8 +26,8 @@ struct QueueTests {
 
   @Test("answers every read with the bytes of the merged view")
   func reads() throws {
-    for seed in Self.seeds(60) {
-      let outcome = try run(seed)
+    for seed in TestRun.seeds(60) {
+      let outcome = try TestRun(seed)
       check(outcome, seed)
       #expect(outcome.counters.requests == 60 && outcome.counters.errors == 0, "seed \(seed)")
       let bytes = outcome.transport.tickets.reduce(0) { $0 + UInt64($1.request.sectors) * 512 }
@@ -86,8 +37,8 @@ struct QueueTests {
 
   @Test("goes on after short reads and interruptions")
   func shortReads() throws {
-    for seed in Self.seeds(60) {
-      let outcome = try run(seed, faults: .init(shortRead: 3, interruption: 4))
+    for seed in TestRun.seeds(60) {
+      let outcome = try TestRun(seed, faults: .init(shortRead: 3, interruption: 4))
       check(outcome, seed)
       #expect(outcome.counters.errors == 0, "seed \(seed)")
     }
@@ -96,8 +47,8 @@ struct QueueTests {
   @Test("passes an error to the reader that it concerns, and to nobody else")
   func errors() throws {
     var failed = 0
-    for seed in Self.seeds(60) {
-      let outcome = try run(seed, faults: .init(error: 12, shortRead: 9, interruption: 9, copyError: 20))
+    for seed in TestRun.seeds(60) {
+      let outcome = try TestRun(seed, faults: .init(error: 12, shortRead: 9, interruption: 9, copyError: 20))
       check(outcome, seed)
       let answered = outcome.transport.tickets.filter { $0.result == -EIO }.count
       #expect(outcome.counters.errors == UInt64(answered), "seed \(seed)")
@@ -108,16 +59,16 @@ struct QueueTests {
 
   @Test("never makes up bytes for a file that ends early")
   func truncation() throws {
-    for seed in Self.seeds(40) {
-      check(try run(seed, faults: .init(shortRead: 5, truncation: 3000)), seed)
+    for seed in TestRun.seeds(40) {
+      check(try TestRun(seed, faults: .init(shortRead: 5, truncation: 3000)), seed)
     }
   }
 
   @Test("brings bytes of remote layers before it reads them")
   func remoteReads() throws {
     var wanted = 0
-    for seed in Self.seeds(80) {
-      let outcome = try run(seed, faults: .init(shortRead: 6, interruption: 9), areRemote: true)
+    for seed in TestRun.seeds(80) {
+      let outcome = try TestRun(seed, faults: .init(shortRead: 6, interruption: 9), areRemote: true)
       check(outcome, seed)
       #expect(outcome.counters.errors == 0, "seed \(seed)")
       wanted += outcome.transport.wants
@@ -127,8 +78,8 @@ struct QueueTests {
 
   @Test("believes no byte of a chunk that was dropped while it was read")
   func droppedChunks() throws {
-    for seed in Self.seeds(80) {
-      let outcome = try run(seed, faults: .init(shortRead: 6, interruption: 9, drop: 40), areRemote: true)
+    for seed in TestRun.seeds(80) {
+      let outcome = try TestRun(seed, faults: .init(shortRead: 6, interruption: 9, drop: 40), areRemote: true)
       check(outcome, seed)
       #expect(outcome.counters.errors == 0, "seed \(seed)")
     }
@@ -137,8 +88,8 @@ struct QueueTests {
   @Test("has damaged bytes of a remote layer brought again, once")
   func repairs() throws {
     var repaired = 0
-    for seed in Self.seeds(80) {
-      let outcome = try run(seed, faults: .init(drop: 90, spoiling: 2), areRemote: true)
+    for seed in TestRun.seeds(80) {
+      let outcome = try TestRun(seed, faults: .init(drop: 90, spoiling: 2), areRemote: true)
       check(outcome, seed)
       #expect(outcome.counters.errors == 0, "seed \(seed)")
       repaired += outcome.transport.repairs
@@ -149,8 +100,8 @@ struct QueueTests {
   @Test("passes on what a registry cannot give, and damage that stays")
   func remoteErrors() throws {
     var failed = 0
-    for seed in Self.seeds(80) {
-      let outcome = try run(
+    for seed in TestRun.seeds(80) {
+      let outcome = try TestRun(
         seed, faults: .init(copyError: 40, fetchError: 9, drop: 40, spoiling: 4, spoilingForGood: 2), areRemote: true)
       check(outcome, seed)
       failed += outcome.transport.tickets.filter { $0.result == -EIO }.count
@@ -173,8 +124,8 @@ struct QueueTests {
       Request(operationNumber: 0, sectors: .max, startSector: 0),
       Request(operationNumber: 0, sectors: 1025, startSector: 0),
     ]
-    for seed in Self.seeds(20) {
-      let outcome = try run(seed, requests: 10, extra: strange + outside)
+    for seed in TestRun.seeds(20) {
+      let outcome = try TestRun(seed, requests: 10, extra: strange + outside)
       #expect(outcome.transport.complaints.isEmpty, "seed \(seed): \(outcome.transport.complaints)")
       for ticket in outcome.transport.tickets {
         if !ticket.request.isRead {

@@ -18,6 +18,7 @@ final class TestRemote {
   private let cacheMap: ChunkMap
   private let memoryMap: ChunkMap
   private let checked: UnsafeMutablePointer<Atomic<UInt16>>
+  private let hits: UnsafeMutablePointer<Atomic<UInt64>>
   private let clock: UnsafeMutablePointer<Atomic<UInt32>>
 
   init(_ truth: [UInt8], hasChecksums: Bool) throws {
@@ -30,14 +31,17 @@ final class TestRemote {
     memoryMap = try ChunkMap(file: nil, chunks: chunks)
     checked = .allocate(capacity: chunks)
     for chunk in 0..<chunks { (checked + chunk).initialize(to: Atomic(0)) }
+    hits = .allocate(capacity: 1)
+    hits.initialize(to: Atomic(0))
     clock = .allocate(capacity: 1)
     clock.initialize(to: Atomic(1))
-    let plain = BlobView(cache: cacheMap.view, memory: memoryMap.view, checked: checked, clock: clock)
+    let plain = BlobView(cache: cacheMap.view, memory: memoryMap.view, checked: checked, hits: hits, clock: clock)
     view = hasChecksums ? plain.forCheckingReader : plain
   }
 
   deinit {
     checked.deallocate()
+    hits.deallocate()
     clock.deallocate()
   }
 

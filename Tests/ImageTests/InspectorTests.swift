@@ -92,7 +92,6 @@ struct InspectorTests {
     #expect(inspection.kind == .imageConfig)
     #expect(inspection.findings.contains { $0.message.contains("lowers[0]") && $0.message.contains("sha256:ab") })
     #expect(inspection.findings.contains { $0.message.contains("upper.data") })
-    #expect(inspection.notes.contains { $0.contains("recordTracePath") })
     let service = Inspector.inspect(try scratch.write("overlaybd.json", Array(#"{"ioEngine":1}"#.utf8)))
     #expect(service.kind == .serviceConfig && service.notes.count == 1)
     #expect(Inspector.inspect(try scratch.write("other.json", Array("{\"a\":1}".utf8))).kind == .unknown)

@@ -92,18 +92,18 @@ final class FakeOrigin: BlobOrigin, @unchecked Sendable {
   /// From now on requests are answered in another way.
   func answer(_ script: @escaping @Sendable (Request) -> Answer) { self.script.withLock { $0 = script } }
 
-  /// How often each chunk was delivered, at least in part.
-  func deliveries(chunks: Int) -> [Int] {
-    var bytes = [Int](repeating: 0, count: chunks)
+  /// How often each chunk of a blob was delivered, at least in part.
+  func deliveries(_ blob: TestBlob) -> [Int] {
+    var bytes = [Int](repeating: 0, count: blob.chunks)
     for range in log.delivered where !range.isEmpty {
-      for chunk in Int(range.lowerBound >> 16)...Int((range.upperBound - 1) >> 16) {
-        bytes[chunk] += range.clamped(to: UInt64(chunk) << 16..<UInt64(chunk + 1) << 16).count
+      for chunk in Int(range.lowerBound >> 10)...Int((range.upperBound - 1) >> 10) {
+        bytes[chunk] += range.clamped(to: UInt64(chunk) << 10..<UInt64(chunk + 1) << 10).count
       }
     }
     // The last chunk is shorter: twice it may look like once, so its bytes count by the most that came of it at once.
     let last = log.delivered.map(\.upperBound).max() ?? 0
     return bytes.enumerated().map { chunk, count in
-      let size = min(65536, Int(last) - chunk << 16)
+      let size = min(1024, Int(last) - chunk << 10)
       return count == 0 ? 0 : (count + size - 1) / max(1, size)
     }
   }

@@ -34,7 +34,10 @@ struct TestBlob: Sendable {
   var size: UInt64 { UInt64(bytes.count) }
   var hex: String { String(digest.dropFirst(7)) }
   var location: BlobLocation { BlobLocation(repoBlobURL: "https://fake/v2/test/blobs", digest: digest) }
-  var chunks: Int { (bytes.count + 65535) >> 16 }
+  /// Chunks that it has, of 1 KiB.
+  var chunks: Int { (bytes.count + 1023) >> 10 }
+  /// Spans, of 64 KiB.
+  var spans: Int { (bytes.count + 65535) >> 16 }
 
   /// Whether these are its bytes at `offset`.
   func has(_ part: [UInt8], at offset: Int) -> Bool {

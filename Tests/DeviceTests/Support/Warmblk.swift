@@ -22,6 +22,15 @@ enum Warmblk {
     var errors: UInt64?
     var problem: String?
     var remote: Remote?
+    var recording: Recording?
+  }
+
+  /// What is being recorded.
+  struct Recording: Decodable, Equatable {
+    var since: Int64
+    var accesses: UInt64
+    var bytes: UInt64
+    var lost: UInt64
   }
 
   /// What a device with remote layers says of them.
@@ -81,7 +90,11 @@ enum Warmblk {
   static func list() throws -> [Row] {
     let outcome = try run("list", "--json")
     try #require(outcome.succeeded, "\(outcome)")
-    return try JSONDecoder().decode([Row].self, from: Data(outcome.output.utf8))
+    return try decoded(outcome.output)
+  }
+
+  static func decoded<Value: Decodable>(_ text: String) throws -> Value {
+    try JSONDecoder().decode(Value.self, from: Data(text.utf8))
   }
 
   static func row(_ disk: Disk) throws -> Row {

@@ -1,0 +1,110 @@
+import CLinux
+import Device
+import Glibc
+import Logging
+import Posix
+
+/// What the control thread does: waits for peers and for the next step of a recording.
+final class ControlLoop {
+  /// Peers at a time; others wait until one has gone, which is 5 s at the most if it says nothing.
+  private static let peersMax = 8
+
+  private let device: Device
+  private let log: Logger
+  private let wake: Int32
+  private var listener: Int32 = -1
+  private var peers: [ControlConnection] = []
+  private var recording: RecordingSession?
+  /// How the last recording that ended by itself has ended, until somebody asks.
+  private var outcome: Result<RecordingReport, HostError>?
+
+  /// `wake` is an event descriptor that is written when all shall end.
+  init(_ device: Device, _ recording: RecordingSession?, _ wake: Int32, _ log: Logger) {
+    self.device = device
+    self.recording = recording
+    self.wake = wake
+    self.log = log
+  }
+
+  deinit {
+    if listener >= 0 { close(listener) }
+  }
+
+  /// Also takes requests from those who connect to `socket`.
+  func listen(on socket: consuming Descriptor) { listener = socket.release() }
+
+  /// Until `wake` is written.
+  func run() {
+    while true {
+      let room = peers.count < Self.peersMax && listener >= 0
+      var entries = [
+        pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: room ? listener : -1, events: Int16(POLLIN), revents: 0),
+      ]
+      entries += peers.map(\.pollEntry)
+      let patience = recording?.patience ?? (peers.isEmpty ? -1 : 1000)
+      if poll(&entries, nfds_t(entries.count), Int32(clamping: patience)) < 0 { continue }
+      if entries[0].revents != 0 { break }
+      for (peer, entry) in zip(peers, entries[2...]) where entry.revents != 0 { serve(peer) }
+      if entries[1].revents != 0 { acceptPeer() }
+      peers.removeAll(where: \.isOver)
+      if let reason = recording?.step() { end(reason) }
+    }
+    if recording != nil { end(.removed) }
+  }
+
+  private func acceptPeer() {
+    let raw = clinux_accept(listener)
+    if raw >= 0 { peers.append(ControlConnection(Descriptor(owning: raw))) }
+  }
+
+  private func serve(_ peer: ControlConnection) {
+    if peer.pollEntry.events == Int16(POLLOUT) { return peer.flush() }
+    guard let line = peer.receive() else { return }
+    let reply: ControlReply
+    do throws(HostError) {
+      reply = try answer(try ControlLine.request(line), peer)
+    } catch {
+      reply = .failed(message: error.description)
+    }
+    if let bytes = try? ControlLine.encode(reply) { peer.send(bytes) }
+  }
+
+  private func answer(_ request: ControlRequest, _ peer: ControlConnection) throws(HostError) -> ControlReply {
+    switch request {
+    case .startRecording(let plan):
+      if let recording {
+        throw .refused(
+          "\(device.path) is being recorded already, to \(recording.plan.path): `warmblk trace stop -n \(device.id)` "
+            + "ends that")
+      }
+      let folder = try HostError.describing("use the folder of \(plan.path)") { () throws(Errno) in
+        try peer.takeFolder()
+      }
+      guard let folder else { throw .refused("the folder of the trace did not come along") }
+      recording = try RecordingSession(device, plan, folder, lock: nil)
+      outcome = nil
+      log.info("recording \(device.path) to \(plan.path)")
+      return .done
+    case .stopRecording:
+      if recording != nil { end(.stopped) }
+      guard let outcome else { throw .refused("nothing of \(device.path) is being recorded") }
+      self.outcome = nil
+      return .recorded(report: try outcome.get())
+    }
+  }
+
+  /// Ends the recording; how, is for the log, and for the next who asks.
+  private func end(_ reason: RecordingReport.Reason) {
+    guard let session = recording else { return }
+    recording = nil
+    do throws(HostError) {
+      let report = try session.finish(reason)
+      log.info("recorded \(report.line)")
+      outcome = .success(report)
+    } catch {
+      log.error("\(error): the recording of \(device.path) is lost")
+      outcome = .failure(error)
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import FoundationEssentials
+import Posix
+
+/// What a command asks of a device's server through its socket, `N.sock`: one line of JSON, `{"stopRecording":{}}`.
+enum ControlRequest: Codable, Equatable {
+  /// Record what is read from now on. The folder of the trace comes along as a descriptor: the server has a mount table
+  /// of its own, in which the command's paths may mean something else.
+  case startRecording(plan: RecordingPlan)
+  /// End the recording, write the trace, and say what is in it.
+  case stopRecording
+
+  /// The names, for those who ask for another.
+  static let names = ["startRecording", "stopRecording"]
+}
+
+/// The answer, one line of JSON.
+enum ControlReply: Codable, Equatable {
+  /// It was done.
+  case done
+  /// A recording has ended.
+  case recorded(report: RecordingReport)
+  /// It was not done, and why.
+  case failed(message: String)
+}
+
+/// Lines of JSON.
+enum ControlLine {
+  /// Bytes that a line may have: paths are the longest part of it.
+  static let bytesMax = 32 << 10
+
+  static func encode(_ message: some Encodable) throws(HostError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    do {
+      return try [UInt8](encoder.encode(message)) + [UInt8(ascii: "\n")]
+    } catch {
+      throw .refused("a message for the control socket cannot be written: \(error)")
+    }
+  }
+
+  /// The request in a line; why it is none, for whoever sent it.
+  static func request(_ line: [UInt8]) throws(HostError) -> ControlRequest {
+    do {
+      return try JSONDecoder().decode(ControlRequest.self, from: Data(line))
+    } catch {
+      let shown = String(decoding: line.prefix(80), as: UTF8.self)
+      throw .refused(
+        "this server does not know the request \(shown): it knows \(ControlRequest.names.joined(separator: " and ")); "
+          + "a device that another version of warmblk has made is best asked by that version")
+    }
+  }
+
+  /// The reply in a line.
+  static func reply(_ line: String) throws(HostError) -> ControlReply {
+    do {
+      return try JSONDecoder().decode(ControlReply.self, from: Data(line.utf8))
+    } catch {
+      throw .refused("the server's answer is not understood: \(line.prefix(80)); is it of another version of warmblk?")
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import Glibc
+import Image
+import Posix
+import Trace
+
+/// From files to what has to be fetched.
+extension WarmPlan {
+  /// The plan of the traces that `options` and the image name; nil without any, or when nothing shall be prefetched. A
+  /// trace that is damaged, or of something else, is told of, and no reason to have no disk.
+  static func load(_ options: WarmOptions, _ image: Image, warn: (String) -> Void) throws(HostError) -> WarmPlan? {
+    if options.mode == .off { return nil }
+    var paths = options.traces
+    if let own = image.config.ownTrace { paths.append(own) }
+    if paths.isEmpty {
+      if options.mode == nil { return nil }
+      throw .refused(
+        "--warm: nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm out")
+    }
+    var traces: [AccessTrace] = []
+    for path in paths {
+      do throws(ImageError) {
+        let made = try TraceSource.load(path).trace(on: image)
+        for note in made.notes { warn("\(path): \(note)") }
+        traces.append(made.trace)
+      } catch {
+        warn("\(error); the device is made without this trace")
+      }
+    }
+    return WarmPlan(traces, for: image)
+  }
+}
+
+extension ImageConfig {
+  /// The trace that the image brings: in its acceleration layer, or at its `recordTracePath`. Nil when it is not there or
+  /// empty.
+  var ownTrace: String? {
+    let path = accelerationLayer?.dir.map { "\($0)/trace" } ?? recordTracePath
+    var status = stat()
+    guard let path, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0 else { return nil }
+    return path
+  }
+}

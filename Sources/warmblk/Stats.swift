@@ -1,0 +1,108 @@
+import ArgumentParser
+import Glibc
+import Host
+
+struct Stats: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stats",
+    abstract: "Show what a device has done, and how long its readers waited.",
+    discussion: """
+      Requests, bytes and errors; how long requests took that were served here, and those that waited for the network:
+      half of them at most p50, 99 of 100 at most p99, and so on, to 12.5 %. Then what the store of remote layers did, and
+      what became of a prefetch. A request is timed from the moment when the server sees it until it is answered. Not timed
+      are those that cost too little for it: what the kernel answers by itself after a read of an uncompressed layer, and
+      zeroes. Asks no server, so that it answers also when one hangs.
+
+        warmblk stats -n 0
+        warmblk stats -n 0 --watch
+        warmblk stats -n 0 --json | jq .network.p99
+
+      With --watch a line a second, of this second only, until the device is gone; with --json too, an object a second,
+      of all since the device was made.
+      """)
+
+  @Option(
+    name: [.customShort("n"), .customLong("id")], help: ArgumentHelp("The number N of /dev/ublkbN.", valueName: "n"))
+  var id: UInt32
+
+  @Flag(help: "Again each second, until the device is gone.")
+  var watch = false
+
+  @Flag(help: "An object; bytes, and nanoseconds.")
+  var json = false
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    common.installLog()
+    try failing("stats") { () throws(HostError) in
+      let directory = RunDirectory.standard()
+      var last = try DeviceStatistics.read(id, directory)
+      if !watch { return try show(last) }
+      if !json { print(Self.row("SECOND", Self.columns + (last.warm == nil ? [] : Self.gradeColumns))) }
+      var second = 0
+      while true {
+        sleep(1)
+        guard try directory.state(id) != nil else { return }
+        let now = try DeviceStatistics.read(id, directory)
+        second += 1
+        if json { try printJSON(now) } else { print(Self.row("\(second)", Self.cells(now.since(last)))) }
+        fflush(nil)
+        last = now
+      }
+    }
+  }
+
+  private func show(_ statistics: DeviceStatistics) throws(HostError) {
+    if json { return try printJSON(statistics) }
+    print(
+      "/dev/ublkb\(id): \(statistics.requests) requests, \(formatBytes(statistics.bytes)), \(statistics.errors) errors")
+    let rows = [("served here", statistics.local), ("from the network", statistics.network)].map { name, latency in
+      [name, "\(latency.requests)"] + [latency.p50, latency.p99, latency.p999, latency.max].map(formatTime)
+    }
+    print(
+      formatTable([["READS", "TIMED", "P50", "P99", "P99.9", "MAX"]] + rows, rightAligned: [1, 2, 3, 4, 5]))
+    if let store = statistics.store {
+      print(
+        "store: \(formatBytes(store.fetchedBytes)) fetched in \(store.fetches) requests, \(store.waits) waits, "
+          + "\(store.joins) joined, \(store.repairs) repaired, \(store.bypasses) bypassed, \(store.failures) failed")
+    }
+    if let warm = statistics.warm { print(Self.line(warm)) }
+    if let recording = statistics.recording {
+      print("recording: \(recording.accesses) accesses, \(formatBytes(recording.bytes)), \(recording.lost) lost")
+    }
+  }
+
+  private static func line(_ warm: WarmStatus) -> String {
+    let trouble = warm.trouble.map { "; \($0)" } ?? ""
+    return "prefetch: \(warm.state.rawValue), \(formatBytes(warm.wantedBytes)) wanted, "
+      + "\(formatBytes(warm.residentBytes)) were here, \(formatBytes(warm.fetchedBytes)) fetched in "
+      + "\(warm.requests) requests; chunks: \(warm.hitChunks) hit, \(warm.lateChunks) late, \(warm.wastedChunks) wasted, "
+      + "\(warm.failedChunks) failed, \(warm.untracedChunks) untraced\(trouble)"
+  }
+
+  private static let columns = [
+    "REQUESTS", "BYTES", "ERRORS", "HERE", "P50", "P99", "P99.9", "NETWORK", "P50", "P99", "P99.9",
+  ]
+  private static let gradeColumns = ["HIT", "LATE", "WASTED", "FAILED", "UNTRACED"]
+
+  private static func grades(_ warm: WarmStatus) -> [String] {
+    [warm.hitChunks, warm.lateChunks, warm.wastedChunks, warm.failedChunks, warm.untracedChunks].map { "\($0)" }
+  }
+
+  private static func cells(_ change: DeviceStatistics) -> [String] {
+    func cells(_ latency: DeviceStatistics.Latency) -> [String] {
+      ["\(latency.requests)"] + [latency.p50, latency.p99, latency.p999].map(formatTime)
+    }
+    return ["\(change.requests)", formatBytes(change.bytes), "\(change.errors)"] + cells(change.local)
+      + cells(change.network) + (change.warm.map(grades) ?? [])
+  }
+
+  /// Lines that come one by one cannot have the widths of a table.
+  private static func row(_ first: String, _ cells: [String]) -> String {
+    func padded(_ cell: String, _ width: Int) -> String {
+      String(repeating: " ", count: max(0, width - cell.count)) + cell
+    }
+    return padded(first, 6) + cells.map { "  " + padded($0, 9) }.joined()
+  }
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# A start from a registry cold, warmed and warm, in the guest: bench-cold.sh WARMBLK REMOTE LOCAL LINK NEEDED prints rows of
+# the table. REMOTE is bench/remote, LOCAL the same image as files of this machine, LINK `loopback` or `far` (a round trip of
+# 21 ms and 200 Mbit/s), NEEDED the bytes that the reads need.
+# shellcheck source-path=SCRIPTDIR
+set -euo pipefail
+# shellcheck source=bench-guest.sh
+. "$(dirname "$0")/bench-guest.sh"
+# shellcheck source=bench-registry.sh
+. "$(dirname "$0")/bench-registry.sh"
+remote=$2 local=$3 link=$4 needed=$5
+
+layers_on_ram_disk "$local"
+cp "$1" /run/program
+warmblk=/run/program
+cp "$remote/lz4.json" "$remote/reads" /run/
+start_registry "$remote/blobs" /run/lz4.json
+
+# replay DEVICE: milliseconds that one reader needs for all reads.
+replay() {
+  {
+    printf 'fio version 2 iolog\n%s add\n%s open\n' "$1" "$1"
+    awk -v device="$1" '{ print device, "read", $1, $2 }' /run/reads
+    printf '%s close\n' "$1"
+  } >/run/replay
+  fio --thread --direct=1 --ioengine=psync --iodepth=1 --replay_no_stall=1 --output-format=json --name=start \
+    --read_iolog=/run/replay | jq '.jobs[0].read.runtime'
+}
+
+mb() { awk -v bytes="$1" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
+
+# start NAME WORD...: adds a device with those words, replays, and prints a row. What is fetched before the device is
+# handed over, and after.
+start() {
+  local name=$1 began added requests bytes before_requests before_bytes device took said
+  shift
+  requests=$(requests_so_far) bytes=$(bytes_so_far)
+  began=$(now_ms)
+  device=$("$warmblk" add "$@" 2>/run/said)
+  added=$(($(now_ms) - began))
+  before_requests=$(($(requests_so_far) - requests)) before_bytes=$(($(bytes_so_far) - bytes))
+  took=$(replay "$device")
+  said=$(tr '\n' ' ' </run/said)
+  "$warmblk" stats -n "${device#/dev/ublkb}" | grep '^prefetch' >&2 || true
+  "$warmblk" del --all
+  requests=$(($(requests_so_far) - requests)) bytes=$(($(bytes_so_far) - bytes))
+  echo "| $link | $name | $added ms | $took ms | $((added + took)) ms | $before_requests | $((requests - before_requests)) | $(mb "$before_bytes") MB | $(awk -v a="$bytes" -v b="$needed" 'BEGIN { printf "%.2f", a / b }') |"
+  [[ -z $said ]] || echo "$link, $name: $said" >&2
+}
+
+# Three runs, recorded on files of this machine, as a build machine would.
+for run in 1 2 3; do
+  device=$("$warmblk" add --config "$config" --record "/run/run$run.trace")
+  replay "$device" >/dev/null
+  "$warmblk" del --all
+done
+"$warmblk" trace merge /run/run?.trace -o /run/start.trace 2>/dev/null
+[[ $link == loopback ]] || link_like 10.5ms 200mbit 1500
+start "local files" --config "$config"
+start "cold" --config /run/lz4.json --cache /run/layers/cold
+start "background" --config /run/lz4.json --cache /run/layers/background --trace /run/start.trace --warm=background
+start "wait" --config /run/lz4.json --cache /run/layers/wait --trace /run/start.trace --warm=wait
+start "warm" --config /run/lz4.json --cache /run/layers/wait
