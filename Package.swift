@@ -80,7 +80,7 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "-s"], .when(configuration: .release))]),
 
     .executableTarget(
-      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "ZFile", "CCodecs", "CLinux"],
+      name: "warmblk-bench", dependencies: ["Image", "LSMT", "Posix", "Trace", "ZFile", "CCodecs", "CLinux"],
       path: "Sources/Bench",
       swiftSettings: settings),
 

@@ -1,5 +1,6 @@
 import Image
 import Posix
+import Trace
 
 /// What reads of an image need of its layers, for the measurements of remote layers: a floor that no way of fetching
 /// gets below.
@@ -13,26 +14,21 @@ enum ReplayNeeds {
     let image = try Image.open(configPath: configPath)
     var blocks = Set<Place>()
     var bytes: UInt64 = 0
-    var read: UInt64 = 0
+    var total: UInt64 = 0
     var refills = Set<Place>()
-    for line in try text(tracePath).split(separator: "\n") {
-      let words = line.split(separator: " ").compactMap { UInt64($0) }
-      guard words.count == 2 else { fatalError("\(tracePath): a line is an offset and a length, not \(line)") }
-      read += words[1]
-      var mappings = image.map.view.mappings(from: words[0] / 512, count: words[1] / 512)
-      while let mapping = mappings.next() {
-        if mapping.isZeroes { continue }
-        let layer = Int(mapping.layer)
-        for stored in pieces(image.layers[layer], mapping.blobSector * 512, mapping.sectors * 512)
-        where blocks.insert(Place(layer: layer, number: stored.lowerBound)).inserted {
+    for read in try reads(tracePath) {
+      total += read.range.upperBound - read.range.lowerBound
+      image.forEachPiece(ofDevice: read.range) { piece in
+        for stored in pages(image.layers[piece.layer], piece)
+        where blocks.insert(Place(layer: piece.layer, number: stored.lowerBound)).inserted {
           bytes += UInt64(stored.count)
           for refill in stored.lowerBound / refill...(stored.upperBound - 1) / refill {
-            refills.insert(Place(layer: layer, number: refill))
+            refills.insert(Place(layer: piece.layer, number: refill))
           }
         }
       }
     }
-    print("\(read) \(bytes) \(refills.count)")
+    print("\(total) \(bytes) \(refills.count)")
   }
 
   private struct Place: Hashable {
@@ -40,25 +36,18 @@ enum ReplayNeeds {
     let number: UInt64
   }
 
-  /// The stored blocks that a piece of a layer is in, in bytes of its file; of an uncompressed layer its pages.
-  private static func pieces(_ layer: Layer, _ offset: UInt64, _ count: UInt64) -> [Range<UInt64>] {
-    let size = UInt64(layer.blocks?.blockSize ?? 4096)
-    let first = Int(offset / size)
-    let last = Int((offset + count - 1) / size)
-    var found: [Range<UInt64>] = []
-    for block in first...last {
-      var start = UInt64(block) * size
-      var length = size
-      if let stored = layer.blocks?.storedRange(ofBlocks: block..<block + 1) {
-        (start, length) = (stored.offset, UInt64(stored.length))
-      }
-      start += layer.blob.payloadOffset
-      found.append(start..<start + length)
+  /// What is fetched for a piece, in bytes of its layer's file: its block; of an uncompressed layer its pages.
+  private static func pages(_ layer: Layer, _ piece: RangePiece) -> [Range<UInt64>] {
+    if layer.blocks != nil { return [piece.stored] }
+    let page: UInt64 = 4096
+    let start = layer.blob.payloadOffset
+    return (piece.blob.lowerBound / page...(piece.blob.upperBound - 1) / page).map {
+      start + $0 * page..<start + ($0 + 1) * page
     }
-    return found
   }
 
-  private static func text(_ path: String) throws -> String {
-    String(decoding: try readFile(path, limit: 1 << 24), as: UTF8.self)
+  private static func reads(_ path: String) throws -> [DeviceRead] {
+    let text = try readFile(path, limit: 1 << 24)
+    return try DeviceReads(parsing: text.span.bytes, as: .ranges).reads
   }
 }

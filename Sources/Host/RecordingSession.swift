@@ -148,7 +148,7 @@ final class RecordingSession {
   private func bytes(of trace: AccessTrace) throws(TraceError) -> [UInt8] {
     switch plan.form {
     case .warmblk: try trace.encoded()
-    case .overlaybd: device.image.overlaybdTrace(of: trace).trace.encoded()
+    case .overlaybd: device.image.overlaybdTrace(of: trace).encoded()
     }
   }
 }

@@ -78,6 +78,11 @@ extension AccessTrace {
       throw .tooMany("layers", count: UInt64(layers.count), limit: Self.layersMax)
     }
     guard runs > 0 else { throw .malformed(offset: 40, problem: "it is of 0 runs") }
+    guard recordedAt >= 0, durationMicroseconds <= Int64.max else {
+      throw .malformed(
+        offset: 24,
+        problem: "it began \(recordedAt) s after 1970 and took \(durationMicroseconds) µs, which no clock shows")
+    }
     for text in [imageName] + layers.map(\.identity) where text.utf8.count > Self.textMax {
       throw .textTooLong(text, limit: Self.textMax)
     }

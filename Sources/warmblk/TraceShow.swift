@@ -121,7 +121,7 @@ struct TraceShow: ParsableCommand {
     let text = map.svg(
       title: trace.imageName,
       subtitle: facts(trace, totals),
-      bytes: formatBytes, time: formatTime)
+      bytes: formatBytes, time: formatMicroseconds)
     do throws(Errno) { try writeFileAtomically(path, Array(text.utf8)) } catch {
       throw .system(what: "writing \(path)", error)
     }

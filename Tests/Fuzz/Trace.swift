@@ -51,12 +51,13 @@ enum TheFuzzer: Fuzzer {
       var once = trace
       once.keepFirstTouches()
       try once.validate()
-      let totals = TraceTotals(trace)
-      require(totals.bytes == TraceTotals(once).bytes, "first touches are not all that is touched")
+      // A trace that says of the same place on the disk that it is stored here and there is believed the first time.
+      let totals = TraceTotals(once)
+      require(totals.deviceBytes == TraceTotals(trace).deviceBytes, "first touches are not all that is touched")
       let map = HeatMap(trace, columns: 8, rows: 4)
       require(map.text().count == 4, "a map without rows")
       let difference = TraceDifference(trace, once)
-      require(difference.onlyFirst == 0 && difference.onlySecond == 0, "first touches are other bytes")
+      require(difference.onlySecond == 0, "first touches are other bytes")
       var lines: [UInt8] = []
       trace.forEachJSONLine { lines += Array($0.utf8) }
       let again = try AccessTrace(parsingJSON: lines.span.bytes)
@@ -66,8 +67,7 @@ enum TheFuzzer: Fuzzer {
         require(TraceTotals(merged).bytes == totals.bytes, "merged with itself it is something else")
       }
     } catch {
-      // A time of before 1970 is one that JSON lines do not have.
-      require(trace.recordedAt < 0, "\(error)")
+      fatalError("\(error)")
     }
   }
 
@@ -103,10 +103,10 @@ enum TheFuzzer: Fuzzer {
     bytes.store(UInt32(headerSize), at: 12)
     bytes.store(UInt64(bytes.count - headerSize), at: 56)
     bytes.store(UInt64(0), at: 68)
-    bytes.withUnsafeBytes { ~crc32cRaw(UnsafeRawBufferPointer(rebasing: $0[headerSize...]), seed: ~0) }.store(
-      in: &bytes, at: 64)
-    bytes.withUnsafeBytes { ~crc32cRaw(UnsafeRawBufferPointer(rebasing: $0[..<76]), seed: ~0) }.store(
-      in: &bytes, at: 76)
+    let body = bytes.withUnsafeBytes { ~crc32cRaw(UnsafeRawBufferPointer(rebasing: $0[headerSize...]), seed: ~0) }
+    bytes.store(body, at: 64)
+    let header = bytes.withUnsafeBytes { ~crc32cRaw(UnsafeRawBufferPointer(rebasing: $0[..<76]), seed: ~0) }
+    bytes.store(header, at: 76)
     return bytes
   }
 
@@ -120,39 +120,44 @@ enum TheFuzzer: Fuzzer {
   }
 
   private static func overlaybdSeeds() -> [[UInt8]] {
-    [0, 1, 40].map { (count: Int) in
-      OverlaybdTrace(
-        records: (0..<count).map { record in
-          .init(
-            operation: record % 5 == 4 ? .write : .read, layer: UInt32(record % 3), offset: UInt64(8192 * record),
-            count: UInt64(4096 * (record + 1)))
-        }
-      ).encoded()
+    var seeds: [[UInt8]] = []
+    for count in [0, 1, 40] {
+      var records: [OverlaybdTrace.Record] = []
+      for number in 0..<UInt64(count) {
+        let operation: OverlaybdTrace.Operation = number % 5 == 4 ? .write : .read
+        records.append(
+          .init(operation: operation, layer: UInt32(number % 3), offset: 8192 * number, count: 4096 * (number + 1)))
+      }
+      seeds.append(OverlaybdTrace(records: records).encoded())
     }
+    return seeds
   }
 
   private static func ourSeeds() -> [[UInt8]] {
-    [0, 1, 40].flatMap { (count: Int) in
-      let trace = AccessTrace(
+    var seeds: [[UInt8]] = []
+    for count in [0, 1, 40] {
+      var trace = AccessTrace(
         imageName: "web", deviceSize: 1 << 30,
         layers: [
           TraceLayer(identity: "sha256:a", size: 1 << 20, isCompressed: true),
           TraceLayer(identity: "uuid:b", size: 1 << 30, isCompressed: false),
-        ], runs: 3, durationMicroseconds: 5000, recordedAt: 1_800_000_000,
-        accesses: (0..<UInt64(count)).map { number in
-          TraceAccess(
-            microseconds: number * 100, device: number % 7 == 6 ? 0..<0 : number * 8192..<number * 8192 + 4096,
-            layer: number % 5 == 4 ? nil : Int(number % 2),
-            stored: number % 5 == 4 ? 0..<0 : number * 4096..<number * 4096 + 4096, runs: UInt32(number % 3) + 1)
-        })
+        ], runs: 3, durationMicroseconds: 5000, recordedAt: 1_800_000_000)
+      for number in 0..<count { trace.accesses.append(access(number)) }
+      guard let bytes = try? trace.encoded() else { fatalError("a seed that is no trace") }
+      seeds.append(bytes)
       var lines: [UInt8] = []
       trace.forEachJSONLine { lines += Array($0.utf8) }
-      guard let bytes = try? trace.encoded() else { fatalError("a seed that is no trace") }
-      return [bytes, lines]
+      seeds.append(lines)
     }
+    return seeds
   }
-}
 
-extension UInt32 {
-  fileprivate func store(in bytes: inout [UInt8], at offset: Int) { bytes.store(self, at: offset) }
+  /// Of the disk and a layer, of a layer only, of the disk only.
+  private static func access(_ number: Int) -> TraceAccess {
+    let start = UInt64(number) * 8192
+    let hasLayer = number % 5 != 4
+    return TraceAccess(
+      microseconds: UInt64(number) * 100, device: number % 7 == 6 && hasLayer ? 0..<0 : start..<start + 4096,
+      layer: hasLayer ? number % 2 : nil, stored: hasLayer ? start..<start + 4096 : 0..<0, runs: UInt32(number % 3) + 1)
+  }
 }

@@ -17,7 +17,7 @@ struct InspectorTests {
       ("tar/l2.ustar.raw.tar", .committedLayer), ("zfile/l0.lib.zstd.64k.crc0.ow1.zf", .committedLayer),
       ("zfile/l2.lib.zstd.8k.crc0.ow0.zf", .committedLayer), ("quirks/rnd.lz4.64k.zf", .zfile),
       ("quirks/rnd.lz4.16k.zf", .zfile), ("quirks/empty.lsmt", .committedLayer),
-      ("quirks/over2TiB.lsmt", .committedLayer), ("trace/t1.trace", .trace), ("README.md", .unknown),
+      ("quirks/over2TiB.lsmt", .committedLayer), ("trace/t1.trace", .overlaybdTrace), ("README.md", .unknown),
     ])
   func kinds(name: String, kind: Inspection.Kind) throws {
     let path = Fixtures.path(name)

@@ -155,6 +155,22 @@ struct TraceTests {
 
   private struct Unexpected: Error {}
 
+  @Test("inspection tells of a trace, and what is wrong with a damaged one")
+  func inspection() throws {
+    let scratch = try Scratch(inMemory: true)
+    var random = SplitMix(state: 5)
+    let (image, _) = try randomImage(scratch, &random)
+    let trace = try image.trace(of: [DeviceRead(microseconds: 0, range: 0..<image.virtualSize)]).trace
+    var bytes = try trace.encoded()
+    let sound = Inspector.inspect(try scratch.write("trace", bytes))
+    #expect(sound.kind == .trace && sound.findings.isEmpty)
+    #expect(sound.trace?.records == trace.accesses.count && sound.trace?.layers == UInt64(image.layers.count))
+    bytes[bytes.count - 1] ^= 1
+    let damaged = Inspector.inspect(try scratch.write("trace", bytes))
+    #expect(damaged.kind == .trace && damaged.findings.count == 1)
+    #expect(damaged.findings.first?.message.contains("CRC") == true)
+  }
+
   @Test("a report is read, and one that is none is refused by the key that is wrong")
   func reports() throws {
     let scratch = try Scratch(inMemory: true)

@@ -97,6 +97,8 @@ struct AccessTraceTests {
     }
     #expect(problem { $0.imageName = String(repeating: "n", count: 4097) }?.description.contains("4097") == true)
     #expect(problem { $0.runs = 0 } != nil)
+    #expect(problem { $0.recordedAt = -1 } != nil)
+    #expect(problem { $0.durationMicroseconds = 1 << 63 } != nil)
     let layer = Self.example.layers[0]
     #expect(
       problem { $0.layers = .init(repeating: layer, count: 4097) } == .tooMany("layers", count: 4097, limit: 4096))
