@@ -15,7 +15,8 @@ public final class StoreCounters: Sendable {
   public var snapshot: StoreSnapshot {
     func value(_ counter: borrowing Atomic<UInt64>) -> UInt64 { counter.load(ordering: .relaxed) }
     return StoreSnapshot(
-      fetchedBytes: value(fetchedBytesAtomic), fetches: value(fetchesAtomic), prefetches: value(prefetchesAtomic), waits: value(waitsAtomic),
+      fetchedBytes: value(fetchedBytesAtomic), fetches: value(fetchesAtomic), prefetches: value(prefetchesAtomic),
+      waits: value(waitsAtomic),
       joins: value(joinsAtomic), repairs: value(repairsAtomic), bypasses: value(bypassesAtomic),
       failures: value(failuresAtomic))
   }
@@ -42,7 +43,8 @@ public struct StoreSnapshot: Sendable, Equatable, Codable {
 
   /// Counts by name; what is not given is 0.
   public init(
-    fetchedBytes: UInt64 = 0, fetches: UInt64 = 0, prefetches: UInt64 = 0, waits: UInt64 = 0, joins: UInt64 = 0, repairs: UInt64 = 0,
+    fetchedBytes: UInt64 = 0, fetches: UInt64 = 0, prefetches: UInt64 = 0, waits: UInt64 = 0, joins: UInt64 = 0,
+    repairs: UInt64 = 0,
     bypasses: UInt64 = 0, failures: UInt64 = 0
   ) {
     self.fetchedBytes = fetchedBytes

@@ -43,7 +43,9 @@ public struct WarmPlan: Sendable {
     for part in parts where part.isRemote { remoteBytes += part.byteCount }
     for part in parts where !part.isRemote { localBytes += part.byteCount }
     requests = parts.enumerated().flatMap { $1.isRemote ? $1.requests(layer: $0) : [] }
-    requests.sort { ($0.microseconds, $0.layer, $0.range.lowerBound) < ($1.microseconds, $1.layer, $1.range.lowerBound) }
+    requests.sort {
+      ($0.microseconds, $0.layer, $0.range.lowerBound) < ($1.microseconds, $1.layer, $1.range.lowerBound)
+    }
   }
 
   private mutating func add(_ access: TraceAccess, _ image: Image, _ parts: inout [LayerParts]) {

@@ -21,7 +21,8 @@ struct TraceCommand: ParsableCommand {
         warmblk trace from-files --config image.json /usr/lib/web/ -o web.trace
       """,
     subcommands: [
-      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self, TraceConvert.self,
+      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self,
+      TraceConvert.self,
       TraceFromFiles.self, TraceFromEstargz.self,
     ])
 }
