@@ -13,6 +13,8 @@ struct Traffic {
   var isSizeKnown = false
   /// What becomes of what a prefetch names; nil where there was none.
   var grading: Grading?
+  /// What all of it had as its sha256 instead of its own, and until when nobody asks the registry for it again.
+  var wrong: (sha256: String, until: Deadline)?
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.
