@@ -32,7 +32,7 @@ mb() { awk -v bytes="$1" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
 # start NAME WORD...: adds a device with those words, replays, and prints a row. What is fetched before the device is
 # handed over, and after.
 start() {
-  local name=$1 began added requests bytes before_requests before_bytes device took said
+  local name=$1 began added requests bytes before_requests before_bytes device took said to_warm wasted
   shift
   requests=$(requests_so_far) bytes=$(bytes_so_far)
   began=$(now_ms)
@@ -41,10 +41,16 @@ start() {
   before_requests=$(($(requests_so_far) - requests)) before_bytes=$(($(bytes_so_far) - bytes))
   took=$(replay "$device")
   said=$(tr '\n' ' ' </run/said)
-  "$warmblk" stats -n "${device#/dev/ublkb}" | grep '^prefetch' >&2 || true
+  # The server says each second what became of what it prefetched, and asks for the next time.
+  sleep 2.5
+  read -r to_warm wasted < <("$warmblk" stats -n "${device#/dev/ublkb}" --json | jq -r '
+    if .warm then .warm | (.unreadChunks + .wastedChunks) as $wasted |
+      (.hitChunks + .lateChunks + .failedChunks + $wasted) as $named |
+      "\(.milliseconds)_ms \($wasted / ([$named, 1] | max) * 1000 | round / 10)_%"
+    else "- -" end')
   "$warmblk" del --all
   requests=$(($(requests_so_far) - requests)) bytes=$(($(bytes_so_far) - bytes))
-  echo "| $link | $name | $added ms | $took ms | $((added + took)) ms | $before_requests | $((requests - before_requests)) | $(mb "$before_bytes") MB | $(awk -v a="$bytes" -v b="$needed" 'BEGIN { printf "%.2f", a / b }') |"
+  echo "| $link | $name | ${to_warm/_/ } | $added ms | $took ms | $((added + took)) ms | $before_requests | $((requests - before_requests)) | $(mb "$before_bytes") MB | $(awk -v a="$bytes" -v b="$needed" 'BEGIN { printf "%.2f", a / b }') | ${wasted/_/ } |"
   [[ -z $said ]] || echo "$link, $name: $said" >&2
 }
 
