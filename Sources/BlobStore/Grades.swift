@@ -39,7 +39,8 @@ struct Grading {
   var late: UInt64 = 0
   var failed: UInt64 = 0
   private(set) var untraced: UInt64 = 0
-  private(set) var untracedRuns: [Range<Int>] = []
+  private(set) var untracedRuns: [(chunks: Range<Int>, nanoseconds: UInt64)] = []
+  private let began = monotonicNanoseconds()
 
   init(chunks: Int) { named = Array(repeating: 0, count: (chunks + 63) / 64) }
 
@@ -65,7 +66,7 @@ struct Grading {
     if count == UInt64(chunks.count) { return }
     untraced += UInt64(chunks.count) - count
     // Some of them may have been named; that they are added to a trace that has them does no harm.
-    if untracedRuns.count < Self.untracedMax { untracedRuns.append(chunks) }
+    if untracedRuns.count < Self.untracedMax { untracedRuns.append((chunks, monotonicNanoseconds() - began)) }
   }
 }
 
@@ -111,10 +112,18 @@ extension RemoteBlob {
 
 /// What a report says of one blob, in bytes of its file.
 public struct GradedRanges: Sendable {
+  /// What somebody had to wait for.
+  public struct Wait: Sendable {
+    /// Bytes of the file.
+    public let range: Range<UInt64>
+    /// Microseconds from the begin of the grading.
+    public let microseconds: UInt64
+  }
+
   /// Brought and not read.
   public let unread: [Range<UInt64>]
-  /// Read and not named.
-  public let untraced: [Range<UInt64>]
+  /// Read and not named. What came with something else that was waited for is not in it.
+  public let untraced: [Wait]
 }
 
 extension BlobStore {
@@ -123,12 +132,24 @@ extension BlobStore {
     loop.perform { body(blobs.reduce(Grades()) { $0 + $1.grades }) }
   }
 
-  /// The same as ranges of each blob.
-  public func gradedRanges(of blobs: [RemoteBlob], _ body: @escaping @Sendable ([GradedRanges]) -> Void) {
+  /// From now on what is waited for of these blobs is untraced, unless a prefetch names it.
+  public func startGrading(of blobs: [RemoteBlob]) {
+    loop.perform {
+      for blob in blobs where blob.traffic.grading == nil {
+        blob.traffic.grading = Grading(chunks: blob.chunkCount)
+      }
+    }
+  }
+
+  /// The same as ranges of each blob; nil for one that is not graded.
+  public func gradedRanges(of blobs: [RemoteBlob], _ body: @escaping @Sendable ([GradedRanges?]) -> Void) {
     loop.perform {
       body(
         blobs.map { blob in
-          let untraced = (blob.traffic.grading?.untracedRuns ?? []).map { blob.bytes(of: $0) }
+          guard let grading = blob.traffic.grading else { return nil }
+          let untraced = grading.untracedRuns.map {
+            GradedRanges.Wait(range: blob.bytes(of: $0.chunks), microseconds: $0.nanoseconds / 1000)
+          }
           return GradedRanges(unread: blob.unreadRanges, untraced: untraced)
         })
     }

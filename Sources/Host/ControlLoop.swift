@@ -3,6 +3,7 @@ import Device
 import Glibc
 import Logging
 import Posix
+import Trace
 
 /// What the control thread does: waits for peers and for the next step of a recording.
 final class ControlLoop {
@@ -78,11 +79,7 @@ final class ControlLoop {
           "\(device.path) is being recorded already, to \(recording.plan.path): `warmblk trace stop -n \(device.id)` "
             + "ends that")
       }
-      let folder = try HostError.describing("use the folder of \(plan.path)") { () throws(Errno) in
-        try peer.takeFolder()
-      }
-      guard let folder else { throw .refused("the folder of the trace did not come along") }
-      recording = try RecordingSession(device, plan, folder, lock: nil)
+      recording = try RecordingSession(device, plan, try folder(of: plan.path, peer), lock: nil)
       outcome = nil
       log.info("recording \(device.path) to \(plan.path)")
       return .done
@@ -91,7 +88,19 @@ final class ControlLoop {
       guard let outcome else { throw .refused("nothing of \(device.path) is being recorded") }
       self.outcome = nil
       return .recorded(report: try outcome.get())
+    case .grade(let path):
+      let report = try GradeFile.report(on: device)
+      try GradeFile.write(report, path, try folder(of: path, peer))
+      func bytes(_ parts: [GradeReport.Part]) -> UInt64 { parts.reduce(0) { $0 + UInt64($1.stored.count) } }
+      return .graded(wasted: bytes(report.wasted), untraced: bytes(report.untraced))
     }
+  }
+
+  /// The folder of the file at `path`, which must have come with the request.
+  private func folder(of path: String, _ peer: ControlConnection) throws(HostError) -> TraceFolder {
+    let folder = try HostError.describing("use the folder of \(path)") { () throws(Errno) in try peer.takeFolder() }
+    guard let folder else { throw .refused("the folder of \(path) did not come along") }
+    return folder
   }
 
   /// Ends the recording; how, is for the log, and for the next who asks.

@@ -8,9 +8,11 @@ enum ControlRequest: Codable, Equatable {
   case startRecording(plan: RecordingPlan)
   /// End the recording, write the trace, and say what is in it.
   case stopRecording
+  /// Write what became of what was prefetched to a file at `path`, whose folder comes along as a descriptor.
+  case grade(path: String)
 
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording"]
+  static let names = ["startRecording", "stopRecording", "grade"]
 }
 
 /// The answer, one line of JSON.
@@ -19,6 +21,8 @@ enum ControlReply: Codable, Equatable {
   case done
   /// A recording has ended.
   case recorded(report: RecordingReport)
+  /// A report is written: bytes that were brought and not read, and bytes that were waited for and not named.
+  case graded(wasted: UInt64, untraced: UInt64)
   /// It was not done, and why.
   case failed(message: String)
 }
@@ -45,7 +49,7 @@ enum ControlLine {
     } catch {
       let shown = String(decoding: line.prefix(80), as: UTF8.self)
       throw .refused(
-        "this server does not know the request \(shown): it knows \(ControlRequest.names.joined(separator: " and ")); "
+        "this server does not know the request \(shown): it knows \(ControlRequest.names.joined(separator: ", ")); "
           + "a device that another version of warmblk has made is best asked by that version")
     }
   }

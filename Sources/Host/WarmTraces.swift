@@ -34,7 +34,7 @@ extension WarmPlan {
 extension ImageConfig {
   /// The trace that the image brings: in its acceleration layer, or at its `recordTracePath`. Nil when it is not there or
   /// empty.
-  var ownTrace: String? {
+  public var ownTrace: String? {
     let path = accelerationLayer?.dir.map { "\($0)/trace" } ?? recordTracePath
     var status = stat()
     guard let path, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0 else { return nil }

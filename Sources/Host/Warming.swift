@@ -39,6 +39,8 @@ final class Warming {
         }
       }
     }
+    // Also those of layers that no trace names.
+    image.remote?.store.startGrading(of: image.layers.compactMap { $0.blob.remote?.blob })
     fetchesBefore = image.remote?.store.counters.snapshot.prefetches ?? 0
     prefetcher = try HostError.describing("start the prefetch") { () throws(Errno) in
       let prefetcher = try Prefetcher(plan, for: image, threads: threads, options: prefetch)

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import JSON
 import Posix
 import Trace
@@ -21,6 +22,38 @@ extension GradeReport {
     }
     return GradeReport(
       wasted: try parts(value, "wasted", path), untraced: try parts(value, "untraced", path))
+  }
+
+  /// The file's bytes.
+  public func encoded() throws(ImageError) -> [UInt8] {
+    let file = File(
+      wasted: wasted.map { File.Part($0, microseconds: nil) },
+      untraced: untraced.map { File.Part($0, microseconds: $0.microseconds) })
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    do { return try [UInt8](encoder.encode(file)) + [UInt8(ascii: "\n")] } catch {
+      throw .refused("the report cannot be written as JSON: \(error)")
+    }
+  }
+
+  /// The form that is written.
+  private struct File: Encodable {
+    struct Part: Encodable {
+      let layer: String
+      let offset: UInt64
+      let length: UInt64
+      let microseconds: UInt64?
+
+      init(_ part: GradeReport.Part, microseconds: UInt64?) {
+        layer = part.layer
+        offset = part.stored.lowerBound
+        length = part.stored.upperBound - part.stored.lowerBound
+        self.microseconds = microseconds
+      }
+    }
+
+    let wasted: [Part]
+    let untraced: [Part]
   }
 
   private static func parts(_ report: JSONValue, _ key: String, _ path: String) throws(ImageError) -> [Part] {

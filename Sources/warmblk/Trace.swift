@@ -16,12 +16,13 @@ struct TraceCommand: ParsableCommand {
         warmblk trace show web.trace            how much, when, and a picture
         warmblk trace merge 1 2 3 -o web.trace  several runs as one
         warmblk trace diff old.trace new.trace  what differs, by layer
+        warmblk trace grade -n 0 -o 1.json      what of a trace was read, and what it lacked
         warmblk trace trim web.trace 1.json 2.json -o web2.trace
         blkparse -i t | warmblk trace convert - --config image.json -o web.trace
         warmblk trace from-files --config image.json /usr/lib/web/ -o web.trace
       """,
     subcommands: [
-      TraceStart.self, TraceStop.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self,
+      TraceStart.self, TraceStop.self, TraceGrade.self, TraceShow.self, TraceMerge.self, TraceDiff.self, TraceTrim.self,
       TraceConvert.self,
       TraceFromFiles.self, TraceFromEstargz.self,
     ])

@@ -8,7 +8,7 @@ struct TraceTrim: ParsableCommand {
     commandName: "trim",
     abstract: "Drop from a trace what was never used, and add what was missed.",
     discussion: """
-      Reports are what prefetching says of itself: which bytes it brought for nothing, and which were read that no trace had
+      Reports, of `trace grade`, are what prefetching says of itself: which bytes it brought for nothing, and which were read that no trace had
       named. What is wasted in all of the reports is dropped, or in as many as --wasted-in says; what is untraced in any
       is added.
 

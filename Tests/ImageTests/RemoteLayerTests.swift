@@ -6,6 +6,7 @@ import TestRegistry
 import Testing
 import ZFile
 import TestSupport
+import Trace
 
 @testable import Image
 
@@ -21,14 +22,14 @@ struct RemoteLayerTests {
     let digests: [String]
 
     /// Three layers over each other: raw, LZ4, Zstandard.
-    init(megabytes: Int = 4) throws {
+    init(megabytes: Int = 4, sectorsPerLayer: Int = 200) throws {
       scratch = try Scratch(inMemory: true)
       registry = try TestRegistry()
       var random = SplitMix.announced("disk in a registry")
       var raw = [UInt8](repeating: 0, count: megabytes << 20)
       var parent: String?
       for (number, compression) in [nil, Compression.lz4, .zstd].enumerated() {
-        for _ in 0..<200 {
+        for _ in 0..<sectorsPerLayer {
           let sector = Int.random(in: 0..<raw.count / 512, using: &random)
           let seed = random.next()
           raw.withUnsafeMutableBytes { bytes in
@@ -167,6 +168,48 @@ struct RemoteLayerTests {
     // What has been read is of a size that the registry has confirmed.
     let error = #expect(throws: ImageError.self) { try Image.open(config: wrong, remote: setup.settings) }
     #expect(error?.description.contains("\(wrong.lowers[0].size!)") ?? false)
+  }
+
+  @Test("cost a start what was foretold, within 15 %: opened, read cold, and brought before")
+  func forecast() throws {
+    let setup = try Setup(megabytes: 16, sectorsPerLayer: 12_000)
+    var settings = setup.settings
+    settings.cacheFolder = nil
+    var random = SplitMix.announced("reads that are foretold")
+    let reads = (0..<60).map { number in
+      let start = UInt64.random(in: 0..<(16 << 20) - 65_536, using: &random) / 4096 * 4096
+      return DeviceRead(microseconds: UInt64(number + 1) * 1000, range: start..<start + 16_384)
+    }
+    let image = try Image.open(config: setup.config, remote: settings)
+    let trace = try image.trace(of: reads).trace
+    let forecast = StartForecast([trace], of: image, roundTrip: 0.021, bytesPerSecond: 25e6)
+    var bytes: Int { setup.digests.reduce(0) { $0 + setup.registry.count($1).bytes } }
+    func expect(_ cost: StartForecast.Cost, _ what: String) {
+      #expect(abs(Double(cost.requests) - Double(setup.requests)) <= 0.15 * Double(setup.requests), "\(what): \(cost)")
+      #expect(abs(Double(cost.bytes) - Double(bytes)) <= 0.15 * Double(bytes), "\(what): \(cost), was \(bytes) bytes")
+      setup.registry.clearCounts()
+    }
+    expect(forecast.opening, "opening")
+    #expect(forecast.cold.requests > 20, "\(forecast)")
+    // Reads of several layers wait for all of them together.
+    #expect(forecast.cold.seconds > 0.021 * Double(forecast.cold.requests) / 3, "\(forecast)")
+    var buffer = [UInt8](repeating: 0, count: 16_384)
+    var reader = ImageReader(image)
+    for read in reads { try buffer.withUnsafeMutableBytes { try reader.read(into: $0, at: read.range.lowerBound) } }
+    expect(forecast.cold, "cold")
+
+    let other = try Image.open(config: setup.config, remote: settings)
+    setup.registry.clearCounts()
+    let plan = WarmPlan([trace], for: other)
+    for request in plan.requests {
+      let blob = try #require(other.layers[request.layer].blob.remote?.blob)
+      try other.remote?.store.bring(blob, request.range, .prefetch, deadline: Deadline(milliseconds: 5000))
+    }
+    expect(forecast.warming, "warming")
+    #expect(forecast.warm == StartForecast.Cost(requests: 0, bytes: 0, seconds: 0))
+    var second = ImageReader(other)
+    for read in reads { try buffer.withUnsafeMutableBytes { try second.read(into: $0, at: read.range.lowerBound) } }
+    #expect(setup.requests == 0)
   }
 
   @Test("are inspected by their address, and warmed as a whole")

@@ -171,6 +171,27 @@ struct TraceTests {
     #expect(damaged.findings.first?.message.contains("CRC") == true)
   }
 
+  @Test("a report that is written is what is read again, whatever is in it")
+  func reportsRoundTrip() throws {
+    let scratch = try Scratch(inMemory: true)
+    let seed = UInt64.random(in: 0...UInt64.max)
+    var random = SplitMix(state: seed)
+    for _ in 0..<50 {
+      func parts(withTimes: Bool) -> [GradeReport.Part] {
+        (0..<Int.random(in: 0...20, using: &random)).map { _ in
+          let start = UInt64.random(in: 0...UInt64(Int64.max) - 1, using: &random)
+          let end = UInt64.random(in: start + 1...UInt64(Int64.max), using: &random)
+          return GradeReport.Part(
+            layer: ["sha256:ab", "0b5c", "a\"\\\n/é"].randomElement(using: &random)!, stored: start..<end,
+            microseconds: withTimes ? UInt64.random(in: 0...UInt64(Int64.max), using: &random) : 0)
+        }
+      }
+      let report = GradeReport(wasted: parts(withTimes: false), untraced: parts(withTimes: true))
+      let path = try scratch.write("report", try report.encoded())
+      #expect(try GradeReport.load(path) == report, "seed \(seed)")
+    }
+  }
+
   @Test("a report is read, and one that is none is refused by the key that is wrong")
   func reports() throws {
     let scratch = try Scratch(inMemory: true)

@@ -46,3 +46,5 @@ gone=$device device=""
   echo "demo: $gone is still there after 'warmblk del'." >&2
   exit 1
 }
+
+unshare -n bash "$lib/demo-warm.sh" "$warmblk" "$config"
