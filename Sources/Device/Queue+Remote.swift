@@ -59,11 +59,11 @@ extension Queue where Transport: ~Copyable {
     return true
   }
 
-  /// Has the bytes of a remote operation, which are damaged, brought anew: once. False when that does not help.
+  /// Has the bytes of a remote operation, which are damaged, brought anew. False when that does not help.
   mutating func repairs(_ index: Int) -> Bool {
     let operation = operations + index
-    guard let lease = operation.pointee.lease, !operation.pointee.isRepaired else { return false }
-    operation.pointee.isRepaired = true
+    guard let lease = operation.pointee.lease, operation.pointee.repairs < Operation.repairsMax else { return false }
+    operation.pointee.repairs &+= 1
     want(index, damaged: lease)
     return true
   }

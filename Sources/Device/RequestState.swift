@@ -52,9 +52,12 @@ struct Operation: BitwiseCopyable {
   var lease: BlobView.Lease? = nil
   /// How often its bytes were asked for.
   var attempts: UInt8 = 0
-  /// Whether its bytes were found damaged and asked for anew.
-  var isRepaired = false
+  /// How often its bytes were found damaged and asked for anew.
+  var repairs: UInt8 = 0
 
   /// Bytes that were brought and dropped again before they were read, so often, mean a cache far too small.
   static let attemptsMax: UInt8 = 100
+  /// Once is enough for what is damaged on this machine, and useless for what comes damaged. But where others repair a part of
+  /// the same bytes meanwhile, what was read is not what is there any more, and nothing is dropped.
+  static let repairsMax: UInt8 = 8
 }

@@ -49,6 +49,7 @@ final class FakeTransport: QueueTransport {
   private(set) var ticks = 0
   private(set) var wants = 0
   private(set) var repairs = 0
+  private var repairedInVain: Set<UInt32> = []
 
   private var random: SeededRandom
   private var nextTicket = 0
@@ -236,13 +237,22 @@ final class FakeTransport: QueueTransport {
         markFault(tag)
         return [Event(.fetched, operation, result: -EIO)]
       }
-      if isRepair { for chunk in chunks { remote.drop(chunk) } }
+      if isRepair { repair(remote, chunks, operation) }
       let isNew = remote.bring(chunks, toMemory: random.chance(3))
       if remote.hasChecksums, isRepair || isNew, strike(isRepair ? faults.spoilingForGood : faults.spoiling) {
         remote.spoil(chunks.randomElement(using: &random)!)
         if isRepair { for number in owner.values { tickets[number].sawFault = true } }
       }
       return [Event(.fetched, operation, result: 0)]
+    }
+  }
+
+  /// Drops what was found damaged; or nothing, as when another reader has repaired a part of it meanwhile.
+  private func repair(_ remote: TestRemote, _ chunks: ClosedRange<Int>, _ operation: UInt32) {
+    if repairedInVain.remove(operation) == nil, random.chance(3) {
+      repairedInVain.insert(operation)
+    } else {
+      for chunk in chunks { remote.drop(chunk) }
     }
   }
 
