@@ -225,7 +225,7 @@ extension BlobStore {
   /// All chunks were here; are they still, and in one place? A reader has one file for a read.
   private func settle(_ waiter: Waiter) {
     let blob = waiter.blob
-    if blob.view.lease(waiter.range.lowerBound, UInt64(waiter.range.count)) != nil { return waiter.finish(nil) }
+    if blob.view.canLease(waiter.range.lowerBound, UInt64(waiter.range.count)) { return waiter.finish(nil) }
     let chunks = blob.chunks(of: waiter.range)
     if isHere(blob, chunks), let error = gatherInMemory(blob, chunks) { return waiter.finish(error) }
     // What was dropped in between has to come again. From the loop anew, so that a store whose limit is far too small

@@ -32,41 +32,103 @@ struct Grading {
   /// Runs of untraced chunks that are remembered, for a report. There are as many as reads that waited.
   private static let untracedMax = 1 << 16
 
-  /// A bit for each chunk.
-  private var named: [UInt64]
+  /// Chunks that were named.
+  private var traced: ChunkSet
+  /// Those of which nothing is known yet.
+  private var open: ChunkSet
+  /// Those that did not come so far.
+  private var absent: ChunkSet
   /// Chunks that were here before anybody read them: hits, once they are read.
-  var marked: UInt64 = 0
-  var late: UInt64 = 0
-  var failed: UInt64 = 0
-  private(set) var untraced: UInt64 = 0
+  private var marked: UInt64 = 0
+  private var late: UInt64 = 0
+  private var failed: UInt64 = 0
+  private var untraced: UInt64 = 0
   private(set) var untracedRuns: [(chunks: Range<Int>, nanoseconds: UInt64)] = []
   private let began = monotonicNanoseconds()
 
-  init(chunks: Int) { named = Array(repeating: 0, count: (chunks + 63) / 64) }
+  init(chunks: Int) {
+    traced = ChunkSet(chunks: chunks)
+    open = traced
+    absent = traced
+  }
 
-  mutating func name(_ chunks: Range<Int>) { for chunk in chunks { named[chunk >> 6] |= 1 << UInt64(chunk & 63) } }
+  mutating func name(_ chunks: Range<Int>) {
+    for chunk in chunks where traced.insert(chunk) { _ = open.insert(chunk) }
+  }
 
-  func isNamed(_ chunk: Int) -> Bool { named[chunk >> 6] >> UInt64(chunk & 63) & 1 != 0 }
+  /// A chunk has come, or was found here. Whether it was named, and nobody has read it.
+  mutating func arrive(_ chunk: Int) -> Bool {
+    if absent.remove(chunk) { failed -= 1 } else if !open.remove(chunk) { return false }
+    marked += 1
+    return true
+  }
 
-  /// Forgets that chunks were named; how many were.
-  @discardableResult
-  mutating func forget(_ chunks: Range<Int>) -> UInt64 {
-    var count: UInt64 = 0
-    for chunk in chunks where isNamed(chunk) {
-      named[chunk >> 6] &= ~(1 << UInt64(chunk & 63))
-      count += 1
+  /// A prefetch of these chunks begins. Those that did not come before get another chance.
+  mutating func begin(_ chunks: Range<Int>) {
+    for chunk in chunks where absent.remove(chunk) {
+      failed -= 1
+      _ = open.insert(chunk)
     }
-    return count
+  }
+
+  /// A prefetch of these chunks has ended. Of those that are here and of which nothing is known it is that they had been
+  /// read before, and they are graded no more.
+  mutating func end(_ chunks: Range<Int>, isHere: (Int) -> Bool) {
+    for chunk in chunks where open.remove(chunk) && !isHere(chunk) {
+      _ = absent.insert(chunk)
+      failed += 1
+    }
   }
 
   /// A read waits for these chunks.
   mutating func wait(_ chunks: Range<Int>) {
-    let count = forget(chunks)
-    late += count
-    if count == UInt64(chunks.count) { return }
-    untraced += UInt64(chunks.count) - count
+    var count: UInt64 = 0
+    for chunk in chunks {
+      if absent.remove(chunk) {
+        failed -= 1
+        late += 1
+      } else if open.remove(chunk) {
+        late += 1
+      }
+      if !traced.contains(chunk) { count += 1 }
+    }
+    untraced += count
     // Some of them may have been named; that they are added to a trace that has them does no harm.
-    if untracedRuns.count < Self.untracedMax { untracedRuns.append((chunks, monotonicNanoseconds() - began)) }
+    if count > 0, untracedRuns.count < Self.untracedMax { untracedRuns.append((chunks, monotonicNanoseconds() - began)) }
+  }
+
+  /// With so many of them read.
+  func grades(hits: UInt64) -> Grades {
+    var grades = Grades()
+    grades.hit = hits
+    grades.late = late
+    grades.unread = marked - min(marked, hits)
+    grades.failed = failed
+    grades.untraced = untraced
+    return grades
+  }
+}
+
+/// Chunks of one blob, a bit each.
+private struct ChunkSet {
+  private var words: [UInt64]
+
+  init(chunks: Int) { words = Array(repeating: 0, count: (chunks + 63) / 64) }
+
+  func contains(_ chunk: Int) -> Bool { words[chunk >> 6] >> UInt64(chunk & 63) & 1 != 0 }
+
+  /// False when it was there.
+  mutating func insert(_ chunk: Int) -> Bool {
+    if contains(chunk) { return false }
+    words[chunk >> 6] |= 1 << UInt64(chunk & 63)
+    return true
+  }
+
+  /// False when it was not there.
+  mutating func remove(_ chunk: Int) -> Bool {
+    guard contains(chunk) else { return false }
+    words[chunk >> 6] &= ~(1 << UInt64(chunk & 63))
+    return true
   }
 }
 
@@ -74,24 +136,13 @@ extension RemoteBlob {
   /// Notes that this process has checked a chunk of the cache that is what `word` says. One that a prefetch named is not
   /// read yet.
   func noteChecked(_ chunk: Int, _ word: ChunkWord) {
-    let isUnread = traffic.grading?.isNamed(chunk) ?? false
-    if isUnread {
-      traffic.grading?.forget(chunk..<chunk + 1)
-      traffic.grading?.marked += 1
-    }
+    let isUnread = traffic.grading?.arrive(chunk) ?? false
     view.noteChecked(chunk, word, isUnread: isUnread)
   }
 
   /// What became of what was named, so far. On the store's loop.
   var grades: Grades {
-    var grades = Grades()
-    guard let grading = traffic.grading else { return grades }
-    grades.hit = view.hits.pointee.load(ordering: .relaxed)
-    grades.late = grading.late
-    grades.unread = grading.marked - min(grading.marked, grades.hit)
-    grades.failed = grading.failed
-    grades.untraced = grading.untraced
-    return grades
+    traffic.grading?.grades(hits: view.hits.pointee.load(ordering: .relaxed)) ?? Grades()
   }
 
   /// Bytes of the blob that were named, came and were not read. On the store's loop.
@@ -155,8 +206,19 @@ extension BlobStore {
     }
   }
 
-  /// Brings a range that is going to be read, and grades what becomes of it. `completion` gets whether any of it had to
-  /// come, on the loop's thread.
+  /// Says what is going to be prefetched of a blob, so that what becomes of it is graded, and what is not among it is
+  /// known for untraced. Before the first prefetch; once.
+  public func foretell(_ blob: RemoteBlob, _ ranges: [Range<UInt64>]) {
+    loop.perform {
+      if blob.traffic.grading == nil { blob.traffic.grading = Grading(chunks: blob.chunkCount) }
+      for range in ranges {
+        let part = range.clamped(to: 0..<blob.size)
+        if !part.isEmpty { blob.traffic.grading?.name(blob.chunks(of: part)) }
+      }
+    }
+  }
+
+  /// Brings a range that was foretold. `completion` gets how many bytes of it had to come, on the loop's thread.
   public func prefetch(
     _ blob: RemoteBlob, _ range: Range<UInt64>, deadline: Deadline,
     completion: @escaping @Sendable (BlobError?, _ missing: UInt64) -> Void
@@ -165,14 +227,10 @@ extension BlobStore {
       let part = range.clamped(to: 0..<blob.size)
       if part.isEmpty || isStopped { return completion(isStopped ? .stopped : nil, 0) }
       let chunks = blob.chunks(of: part)
-      if blob.traffic.grading == nil { blob.traffic.grading = Grading(chunks: blob.chunkCount) }
-      blob.traffic.grading?.name(chunks)
-      let missing = chunks.reduce(UInt64(0)) { blob.hasChunk($1) ? $0 : $0 + UInt64(blob.bytes(of: $1..<$1 + 1).count) }
+      blob.traffic.grading?.begin(chunks)
+      let missing = blob.missingBytes(part)
       want(blob, part, .prefetch, deadline: deadline) { error in
-        // What is still named was read before, or did not come.
-        let absent = chunks.filter { (blob.traffic.grading?.isNamed($0) ?? false) && !blob.hasChunk($0) }
-        blob.traffic.grading?.failed += UInt64(absent.count)
-        blob.traffic.grading?.forget(chunks)
+        blob.traffic.grading?.end(chunks) { blob.hasChunk($0) }
         completion(error, missing)
       }
     }

@@ -78,6 +78,11 @@ public final class RemoteBlob: @unchecked Sendable {
     memory.view.word(chunk).isPresent || (cached?.view.word(chunk).isPresent ?? false)
   }
 
+  /// Bytes of the chunks that a range, not empty and within the blob, touches and that are not here. From any thread.
+  public func missingBytes(_ range: Range<UInt64>) -> UInt64 {
+    chunks(of: range).reduce(0) { hasChunk($1) ? $0 : $0 + UInt64(bytes(of: $1..<$1 + 1).count) }
+  }
+
   /// Fills `buffer` from what is here; false when not all of it is, or was while it was read.
   func readHere(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Bool {
     guard let lease = view.lease(offset, UInt64(buffer.count)) else { return false }

@@ -66,6 +66,10 @@ public final class Prefetcher: Sendable {
   /// Starts the threads. They end by themselves, and keep this object as long.
   public func start() throws(Errno) {
     began.store(monotonicNanoseconds(), ordering: .relaxed)
+    for (layer, source) in sources.enumerated() {
+      guard let source else { continue }
+      source.store.foretell(source.blob, plan.requests.lazy.filter { $0.layer == layer }.map(\.range))
+    }
     try run(plan.requests, round: 1)
   }
 
@@ -160,6 +164,16 @@ public final class Prefetcher: Sendable {
   private static let outstandingMax = 64
 
   private func bring(_ share: [WarmPlan.Request]) {
+    var rest = share
+    while !rest.isEmpty {
+      let late = Mutex<[WarmPlan.Request]>([])
+      bring(rest) { request in late.withLock { $0.append(request) } }
+      rest = late.withLock { $0 }
+    }
+  }
+
+  /// Brings requests; those that have waited too long behind the others, on a way that others still come on, are `late`.
+  private func bring(_ share: [WarmPlan.Request], late: @escaping @Sendable (WarmPlan.Request) -> Void) {
     let slots = Slots(count: Self.outstandingMax)
     for request in share {
       guard let source = sources[request.layer] else { continue }
@@ -170,16 +184,26 @@ public final class Prefetcher: Sendable {
         slots.give()
         continue
       }
-      rate?.wait(for: request.range.count)
-      options.nodeRate?.wait(for: request.range.count)
+      let missing = source.blob.missingBytes(request.range)
+      rate?.wait(for: missing)
+      options.nodeRate?.wait(for: missing)
       source.store.prefetch(
         source.blob, request.range, deadline: Deadline(milliseconds: options.patience)
       ) { [self] error, missing in
-        note(request, error, missing: missing)
+        if let error, isLate(error) { late(request) } else { note(request, error, missing: missing) }
         slots.give()
       }
     }
     slots.takeAll()
+  }
+
+  /// Whether a request failed for the time that it waited only: something came within that time.
+  private func isLate(_ error: BlobError) -> Bool {
+    switch error {
+    case .timedOut, .registry(.deadline): break
+    default: return false
+    }
+    return state.withLock { monotonicNanoseconds() - $0.lastSuccess <= UInt64(options.patience) * 1_000_000 }
   }
 
   /// Nothing has come for as long as a request may take, and something has failed: the others would fail one after the

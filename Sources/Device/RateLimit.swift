@@ -11,8 +11,10 @@ final class RateLimit: Sendable {
 
   init(bytesPerSecond: UInt64) { self.bytesPerSecond = max(1, bytesPerSecond) }
 
-  /// Waits for the time of `count` bytes to begin.
-  func wait(for count: Int) { sleep(until: reserve(next, count, bytesPerSecond)) }
+  /// Waits until `count` bytes may be asked for.
+  func wait(for count: UInt64) {
+    inSteps(count, bytesPerSecond) { sleep(until: reserve(next, $0, bytesPerSecond)) }
+  }
 }
 
 /// What all processes of the node may fetch together: a number in a file that they share.
@@ -29,10 +31,10 @@ public final class NodeRate: @unchecked Sendable {
       count: 8, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, file: file.rawValue, offset: 0)
   }
 
-  /// Waits for the time of `count` bytes to begin.
-  public func wait(for count: Int) {
+  /// Waits until `count` bytes may be asked for.
+  public func wait(for count: UInt64) {
     let next = memory.base.assumingMemoryBound(to: Atomic<UInt64>.self)
-    sleep(until: reserve(next.pointee, count, bytesPerSecond))
+    inSteps(count, bytesPerSecond) { sleep(until: reserve(next.pointee, $0, bytesPerSecond)) }
   }
 }
 
@@ -41,14 +43,26 @@ private let burst: UInt64 = 50_000_000
 /// Nobody is ever kept longer: the number may be of another boot, or damaged.
 private let longest: UInt64 = 60_000_000_000
 
+/// Gives `body` as many bytes at a time as a quarter of a second has. So what is reserved is never far ahead, however
+/// slow the rate and however many wait, and a number that is far ahead is damaged.
+private func inSteps(_ count: UInt64, _ bytesPerSecond: UInt64, _ body: (UInt64) -> Void) {
+  let step = max(1, bytesPerSecond / 4)
+  var rest = count
+  while rest > 0 {
+    let part = min(rest, step)
+    body(part)
+    rest -= part
+  }
+}
+
 /// Takes the time of `count` bytes; when it begins.
-private func reserve(_ next: borrowing Atomic<UInt64>, _ count: Int, _ bytesPerSecond: UInt64) -> UInt64 {
+private func reserve(_ next: borrowing Atomic<UInt64>, _ count: UInt64, _ bytesPerSecond: UInt64) -> UInt64 {
   let cost = UInt64(Double(count) / Double(bytesPerSecond) * 1e9)
   var old = next.load(ordering: .relaxed)
   while true {
     let now = monotonicNanoseconds()
     let start = old > now + longest ? now : max(old, now - min(now, burst))
-    let change = next.weakCompareExchange(expected: old, desired: start + min(cost, longest), ordering: .relaxed)
+    let change = next.weakCompareExchange(expected: old, desired: start + cost, ordering: .relaxed)
     if change.exchanged { return start }
     old = change.original
   }

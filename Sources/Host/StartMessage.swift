@@ -29,9 +29,9 @@ enum StartMessage: Equatable {
     switch line[..<blank] {
     case "warning": self = .warning(text)
     case "progress":
-      let numbers = text.split(separator: " ").compactMap { UInt64($0) }
-      guard numbers.count == 2 else { return nil }
-      self = .progress(done: numbers[0], total: numbers[1])
+      let numbers = text.split(separator: " ")
+      guard numbers.count == 2, let done = UInt64(numbers[0]), let total = UInt64(numbers[1]) else { return nil }
+      self = .progress(done: done, total: total)
     case "warmed": self = .warmed(text)
     case "failed": self = .failed(text)
     case "ready":

@@ -68,7 +68,8 @@ final class Warming {
       if let error = progress.lastError { log.warning("prefetch: \(error)") }
       log.info("\(summary)")
     }
-    guard options.level == .pageCache, fill == nil else { return }
+    // Reads of what is not here would take as long as the registry is away.
+    guard options.level == .pageCache, fill == nil, progress.isWarm else { return }
     let fill = PageFill(plan.deviceRanges, path: path)
     self.fill = fill
     fillBegan = monotonicNanoseconds()
@@ -89,8 +90,9 @@ final class Warming {
   var isEnough: Bool {
     let (done, total) = share
     if Double(done) >= Double(total) * options.share { return true }
-    guard prefetcher.progress.hasEnded else { return false }
-    return options.level == .blob || (fill?.progress.isOver ?? false)
+    let progress = prefetcher.progress
+    guard progress.hasEnded else { return false }
+    return options.level == .blob || !progress.isWarm || (fill?.progress.isOver ?? false)
   }
 
   // MARK: In numbers
@@ -107,6 +109,8 @@ final class Warming {
     if status.localBytes > 0 { words += "; \(formatBytes(status.localBytes)) are in files of this machine" }
     if let fill {
       words += "; page cache: \(formatBytes(fill.progress.bytes)) of \(formatBytes(fill.wantedBytes))"
+    } else if options.level == .pageCache {
+      words += "; page cache: nothing, as long as bytes are missing"
     }
     let here = status.residentBytes + status.fetchedBytes
     if here < status.wantedBytes {

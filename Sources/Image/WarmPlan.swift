@@ -22,7 +22,8 @@ public struct WarmPlan: Sendable {
   public private(set) var remoteBytes: UInt64 = 0
   /// Bytes of layers that are files of this machine: they need not come.
   public private(set) var localBytes: UInt64 = 0
-  /// Ranges of the disk in the order of their times, for filling its page cache.
+  /// Ranges of the disk in the order of their times, for filling its page cache. What several traces name is there as
+  /// often: it is read from that cache then.
   public private(set) var deviceRanges: [Range<UInt64>] = []
 
   /// Bytes between two ranges that are fetched with them, because a request of their own costs as much: its head, its
@@ -37,8 +38,12 @@ public struct WarmPlan: Sendable {
   /// The plan for `traces`, which are of `image`.
   public init(_ traces: [AccessTrace], for image: Image) {
     var parts = image.layers.map { LayerParts(size: $0.blob.fileSize, isRemote: $0.blob.remote != nil) }
-    for trace in traces {
-      for access in trace.accesses { add(access, image, &parts) }
+    if let only = traces.first, traces.count == 1 {
+      for access in only.accesses { add(access, image, &parts) }
+    } else {
+      // A trace is in the order of its times; several together are not.
+      let accesses = traces.flatMap(\.accesses).sorted { $0.microseconds < $1.microseconds }
+      for access in accesses { add(access, image, &parts) }
     }
     for part in parts where part.isRemote { remoteBytes += part.byteCount }
     for part in parts where !part.isRemote { localBytes += part.byteCount }
@@ -53,8 +58,8 @@ public struct WarmPlan: Sendable {
       image.forEachPiece(ofDevice: access.device) { add($0.access(at: access.microseconds), image, &parts) }
       return
     }
-    guard parts[layer].add(access.stored, access.microseconds) else { return }
-    ranges += 1
+    if parts[layer].add(access.stored, access.microseconds) { ranges += 1 }
+    // Also where all of the units were named before: small blocks share them.
     guard !access.device.isEmpty else { return }
     if let last = deviceRanges.last, last.upperBound == access.device.lowerBound {
       deviceRanges[deviceRanges.count - 1] = last.lowerBound..<access.device.upperBound

@@ -25,11 +25,18 @@ struct MessageTests {
 
   @Test("A starting server's lines survive the pipe, also texts of several lines")
   func startMessages() {
-    for message in [StartMessage.warning("a b"), .ready(3), .ready(1_048_575), .failed("why: x")] {
+    for message in [
+      StartMessage.warning("a b"), .ready(3), .ready(1_048_575), .failed("why: x"), .progress(done: 0, total: 0),
+      .progress(done: 5, total: .max), .warmed("warm: 3 ranges, 5 KiB fetched"),
+    ] {
       #expect(StartMessage(parsing: String(message.line.dropLast())) == message)
     }
     #expect(StartMessage.failed("one\ntwo").line == "failed one two\n")
-    for line in ["", "ready", "ready x", "ready -1", "ready 99999999999", "Fatal error: boo"] {
+    #expect(StartMessage.warmed("one\ntwo").line == "warmed one two\n")
+    for line in [
+      "", "ready", "ready x", "ready -1", "ready 99999999999", "Fatal error: boo", "progress", "progress 1",
+      "progress 1 x", "progress 1 2 3", "progress 1 x 2", "progress -1 2", "progress 1 18446744073709551616",
+    ] {
       #expect(StartMessage(parsing: line) == nil, "\(line)")
     }
   }

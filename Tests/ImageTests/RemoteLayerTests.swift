@@ -13,68 +13,9 @@ import Trace
 /// Images whose layers are blobs of a registry on this machine.
 @Suite("Layers in a registry")
 struct RemoteLayerTests {
-  /// A registry with the layers of a random disk, and a configuration of them.
-  private final class Setup {
-    let scratch: Scratch
-    let registry: TestRegistry
-    let raw: [UInt8]
-    var config: ImageConfig
-    let digests: [String]
-
-    /// Three layers over each other: raw, LZ4, Zstandard.
-    init(megabytes: Int = 4, sectorsPerLayer: Int = 200) throws {
-      scratch = try Scratch(inMemory: true)
-      registry = try TestRegistry()
-      var random = SplitMix.announced("disk in a registry")
-      var raw = [UInt8](repeating: 0, count: megabytes << 20)
-      var parent: String?
-      for (number, compression) in [nil, Compression.lz4, .zstd].enumerated() {
-        for _ in 0..<sectorsPerLayer {
-          let sector = Int.random(in: 0..<raw.count / 512, using: &random)
-          let seed = random.next()
-          raw.withUnsafeMutableBytes { bytes in
-            for word in 0..<64 {
-              let value = seed &* UInt64(word % 9 + 1)
-              bytes.storeBytes(of: value, toByteOffset: sector * 512 + word * 8, as: UInt64.self)
-            }
-          }
-        }
-        let source = try scratch.write("raw", raw)
-        var options = ImportOptions(source: source, directory: scratch("\(number)"))
-        options.compression = compression
-        options.parent = parent
-        parent = try Importer.run(options).configPath
-      }
-      self.raw = raw
-      var config = try ImageConfig.load(parent!)
-      var digests: [String] = []
-      for number in config.lowers.indices {
-        let lower = config.lowers[number]
-        registry.add(lower.digest!, try readFile(lower.file!))
-        digests.append(lower.digest!)
-        config.lowers[number] = .init(digest: lower.digest, size: lower.size)
-      }
-      config.repoBlobURL = registry.repoBlobURL()
-      self.config = config
-      self.digests = digests
-    }
-
-    deinit { _ = registry.stop() }
-
-    var settings: RemoteSettings {
-      var settings = RemoteSettings()
-      settings.registry.credentials = []
-      settings.cacheFolder = scratch("cache")
-      settings.ioTimeout = 5000
-      return settings
-    }
-
-    var requests: Int { digests.reduce(0) { $0 + registry.count($1).requests } }
-  }
-
   @Test("read as the disk that they were made of, and from the cache without the registry")
   func reads() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
     #expect(setup.registry.stop())
     #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
@@ -82,7 +23,7 @@ struct RemoteLayerTests {
 
   @Test("fetch each byte once for several readers of one cache")
   func onceForAll() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     let images = try (0..<4).map { _ in try Image.open(config: setup.config, remote: setup.settings) }
     for image in images { #expect(try contents(of: image) == setup.raw) }
     for (number, digest) in setup.digests.enumerated() {
@@ -93,7 +34,7 @@ struct RemoteLayerTests {
 
   @Test("are opened in at most two rounds, all at once, and a second time without a request")
   func roundTrips() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     setup.registry.setDelay(200)
     let began = monotonicNanoseconds()
     let image = try Image.open(config: setup.config, remote: setup.settings)
@@ -108,7 +49,7 @@ struct RemoteLayerTests {
 
   @Test("work without a size, and without a cache")
   func lessToGoBy() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     for number in setup.config.lowers.indices { setup.config.lowers[number].size = nil }
     #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
     var settings = setup.settings
@@ -122,7 +63,7 @@ struct RemoteLayerTests {
 
   @Test("can be mixed with files of this machine")
   func mixed() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     setup.config.lowers[1] = .init(dir: setup.scratch("1"))
     #expect(try contents(of: try Image.open(config: setup.config, remote: setup.settings)) == setup.raw)
     #expect(setup.registry.count(setup.digests[1]).requests == 0)
@@ -130,7 +71,7 @@ struct RemoteLayerTests {
 
   @Test("that cannot be had are errors at once, with the layer and the reason")
   func errors() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     func failure(_ change: (inout ImageConfig) -> Void) -> String {
       var config = setup.config
       change(&config)
@@ -160,7 +101,7 @@ struct RemoteLayerTests {
 
   @Test("that were named with a wrong size are not known by it ever after")
   func wrongSize() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     var wrong = setup.config
     for number in wrong.lowers.indices { wrong.lowers[number].size! += 70_000 }
     #expect(throws: ImageError.self) { try Image.open(config: wrong, remote: setup.settings) }
@@ -172,7 +113,7 @@ struct RemoteLayerTests {
 
   @Test("cost a start what was foretold, within 15 %: opened, read cold, and brought before")
   func forecast() throws {
-    let setup = try Setup(megabytes: 16, sectorsPerLayer: 12_000)
+    let setup = try RegistryImage(megabytes: 16, writes: 12_000)
     var settings = setup.settings
     settings.cacheFolder = nil
     var random = SplitMix.announced("reads that are foretold")
@@ -214,7 +155,7 @@ struct RemoteLayerTests {
 
   @Test("are inspected by their address, and warmed as a whole")
   func warming() throws {
-    let setup = try Setup()
+    let setup = try RegistryImage()
     let path = try setup.scratch.write("remote.json", try setup.config.encoded())
     let inspection = Inspector.inspect(path)
     #expect(inspection.findings.isEmpty)
