@@ -81,19 +81,19 @@ extension BlobStore {
       let (foreign, foreignEnd) = blob.traffic.foreign(at: chunk)
       if let flight {
         let wait = Wait(waiter: waiter, chunks: chunk..<min(flightEnd, rest.upperBound))
-        if isGraded { blob.traffic.grading?.wait(wait.chunks) }
+        if isGraded { blob.traffic.grade(waitFor: wait.chunks) }
         flight.waits.append(wait)
         raise(flight, waiter.fetchClass)
         joined = (flight, chunk)
         rest = wait.chunks.upperBound..<rest.upperBound
       } else if let foreign {
         let wait = Wait(waiter: waiter, chunks: chunk..<min(foreignEnd, rest.upperBound))
-        if isGraded { blob.traffic.grading?.wait(wait.chunks) }
+        if isGraded { blob.traffic.grade(waitFor: wait.chunks) }
         join(foreign, of: blob, wait)
         rest = wait.chunks.upperBound..<rest.upperBound
       } else {
         let run = missingRun(blob, chunk..<min(rest.upperBound, flightEnd, foreignEnd, chunk + Flight.chunksMax))
-        if isGraded { blob.traffic.grading?.wait(run) }
+        if isGraded { blob.traffic.grade(waitFor: run) }
         missing.append(run)
         rest = run.upperBound..<rest.upperBound
         waiter.missing += 1
@@ -218,7 +218,7 @@ extension BlobStore {
   /// All chunks were here; are they still, and in one place? A reader has one file for a read.
   private func settle(_ waiter: Waiter) {
     let blob = waiter.blob
-    if blob.view.lease(waiter.range.lowerBound, UInt64(waiter.range.count)) != nil { return waiter.finish(nil) }
+    if blob.view.canLease(waiter.range.lowerBound, UInt64(waiter.range.count)) { return waiter.finish(nil) }
     let chunks = blob.chunks(of: waiter.range)
     if isHere(blob, chunks), let error = gatherInMemory(blob, chunks) { return waiter.finish(error) }
     // What was dropped in between has to come again. From the loop anew, so that a store whose limit is far too small

@@ -74,6 +74,15 @@ public struct BlobView: BitwiseCopyable, @unchecked Sendable {
     return Lease(place: .cache, drops: drops, stamp: stamp)
   }
 
+  /// Whether there is a lease on the range for somebody who takes one now. A use, but not yet a read: whoever brought it
+  /// may not be who reads it.
+  func canLease(_ offset: UInt64, _ count: UInt64) -> Bool {
+    let (first, last) = chunks(offset, count)
+    guard (first...last).allSatisfy({ isChecked($0) }) else { return memoryLease(first, last) != nil }
+    touch(first, last)
+    return true
+  }
+
   /// A chunk that this process has not read before: whether it may. One that a prefetch brought was checked then, and is
   /// counted.
   @inline(never)

@@ -39,8 +39,7 @@ struct Grading {
   var late: UInt64 = 0
   var failed: UInt64 = 0
   private(set) var untraced: UInt64 = 0
-  private(set) var untracedRuns: [(chunks: Range<Int>, nanoseconds: UInt64)] = []
-  private let began = monotonicNanoseconds()
+  private(set) var untracedRuns: [Range<Int>] = []
 
   init(chunks: Int) { named = Array(repeating: 0, count: (chunks + 63) / 64) }
 
@@ -66,7 +65,7 @@ struct Grading {
     if count == UInt64(chunks.count) { return }
     untraced += UInt64(chunks.count) - count
     // Some of them may have been named; that they are added to a trace that has them does no harm.
-    if untracedRuns.count < Self.untracedMax { untracedRuns.append((chunks, monotonicNanoseconds() - began)) }
+    if untracedRuns.count < Self.untracedMax { untracedRuns.append(chunks) }
   }
 }
 
@@ -132,22 +131,13 @@ extension BlobStore {
     loop.perform { body(blobs.reduce(Grades()) { $0 + $1.grades }) }
   }
 
-  /// From now on what is waited for of these blobs is untraced, unless a prefetch names it.
-  public func startGrading(of blobs: [RemoteBlob]) {
-    loop.perform {
-      for blob in blobs where blob.traffic.grading == nil {
-        blob.traffic.grading = Grading(chunks: blob.chunkCount)
-      }
-    }
-  }
-
   /// The same as ranges of each blob; nil for one that is not graded.
   public func gradedRanges(of blobs: [RemoteBlob], _ body: @escaping @Sendable ([GradedRanges?]) -> Void) {
     loop.perform {
       body(
         blobs.map { blob in
-          guard let grading = blob.traffic.grading else { return nil }
-          let untraced = grading.untracedRuns.map {
+          guard blob.traffic.grading != nil else { return nil }
+          let untraced = blob.traffic.untracedWaits.map {
             GradedRanges.Wait(range: blob.bytes(of: $0.chunks), microseconds: $0.nanoseconds / 1000)
           }
           return GradedRanges(unread: blob.unreadRanges, untraced: untraced)

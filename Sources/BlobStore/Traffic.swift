@@ -13,6 +13,10 @@ struct Traffic {
   var isSizeKnown = false
   /// What becomes of what a prefetch names; nil where there was none.
   var grading: Grading?
+  /// When that began, `CLOCK_MONOTONIC`, nanoseconds; 0 is never.
+  var gradingBegan: UInt64 = 0
+  /// When each of its untraced runs was waited for.
+  var untracedTimes: [UInt64] = []
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.
