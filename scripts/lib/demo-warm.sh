@@ -45,7 +45,7 @@ CONFIG
 }
 
 # layer_files: the files of the image's layers, bottom to top.
-layer_files() { sed -n 's/.*"file": *"\([^"]*\)".*/\1/p' "$config"; }
+layer_files() { sed -n 's/.*"file" *: *"\([^"]*\)".*/\1/p' "$config"; }
 
 # go_far: from now on the registry is 21 ms and 200 Mbit/s away.
 go_far() {
