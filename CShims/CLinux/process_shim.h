@@ -11,6 +11,8 @@
 
 /// Linux 3.15: no huge pages in this process.
 #define CLINUX_PR_SET_THP_DISABLE 41
+/// Sends this process a signal when its parent ends.
+#define CLINUX_PR_SET_PDEATHSIG 1
 #define CLINUX_RLIMIT_NOFILE 7
 #define CLINUX_RLIMIT_MEMLOCK 8
 /// MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT (Linux 4.4)

@@ -28,6 +28,8 @@ public enum BlobError: Error, Equatable, Sendable {
   case tooLarge(blob: String, size: UInt64)
   /// A file has another digest than was said.
   case wrongDigest(path: String, expected: String, found: String)
+  /// All of a blob came, and its sha256 is another one.
+  case wrongBlob(blob: String, expected: String, found: String)
   /// A file was changed while it was read.
   case changed(path: String)
   /// A file is larger than the cache may be.
@@ -72,6 +74,9 @@ extension BlobError: CustomStringConvertible {
       "\(blob): \(size) bytes; a blob has at most \(ChunkMap.blobBytesMax)"
     case .wrongDigest(let path, let expected, let found):
       "\(path): its digest is \(found), not \(expected): nothing was imported"
+    case .wrongBlob(let blob, let expected, let found):
+      "\(blob): what came is \(found), not \(expected): the registry, or something on the way, sends wrong bytes; it is asked "
+        + "again in a minute"
     case .changed(let path):
       "\(path): changed while it was read; import it when nobody writes to it"
     case .noRoom(let path, let size, let limit):

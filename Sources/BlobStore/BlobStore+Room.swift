@@ -54,8 +54,12 @@ extension BlobStore {
     counters.repairsAtomic.add(UInt64(found.damaged), ordering: .relaxed)
     if found.damaged > 0 { report(.damaged(blob: blob.name, chunks: found.damaged)) }
     if found.isTrusted { return report(.complete(blob: blob.name)) }
-    if let sha256 = found.sha256, sha256 != blob.location.hex { report(.wrong(blob: blob.name, found: sha256)) }
-    loop.perform { blob.forgetComplete() }
+    let wrong = found.sha256.flatMap { $0 == blob.location.hex ? nil : $0 }
+    if let wrong { report(.wrong(blob: blob.name, found: wrong)) }
+    loop.perform { [wrongPause] in
+      blob.forgetComplete()
+      if let wrong { blob.traffic.wrong = (wrong, Deadline(milliseconds: wrongPause)) }
+    }
   }
 
   /// Says something to whoever listens.
@@ -89,7 +93,7 @@ public enum StoreEvent: Sendable, CustomStringConvertible {
     case .complete(let blob): "\(blob): complete, and it has its sha256"
     case .wrong(let blob, let found):
       "\(blob): complete, but its sha256 is \(found): all of it was dropped; the registry, or something on the way, "
-        + "sends wrong bytes"
+        + "sends wrong bytes; it is asked again in a minute, and until then reads of what is gone fail"
     case .troubled(let error): "\(error)"
     }
   }

@@ -103,6 +103,13 @@ extension BlobStore {
       waiter.missing += 1
     }
     if waiter.missing == 0 { return settle(waiter) }
+    if let wrong = blob.traffic.wrong, !missing.isEmpty {
+      if !wrong.until.hasPassed {
+        return waiter.finish(
+          .wrongBlob(blob: blob.name, expected: blob.location.digest, found: "sha256:\(wrong.sha256)"))
+      }
+      blob.traffic.wrong = nil
+    }
     if !waiter.hasWaited { counters.waitsAtomic.add(1, ordering: .relaxed) }
     if hasJoined, !waiter.hasWaited { counters.joinsAtomic.add(1, ordering: .relaxed) }
     waiter.hasWaited = true

@@ -33,6 +33,8 @@ public final class BlobStore: @unchecked Sendable {
   let openBlobs = Mutex<[OpenKey: OpenBlob]>([:])
   /// Milliseconds from the opening of a blob that is all here to its check: what opens it has much to read just then.
   var checkDelay = 10_000
+  /// Milliseconds for which a registry that has sent a wrong blob is not asked for it again.
+  var wrongPause = 60_000
 
   // Of the loop only.
   /// All flights that have not ended.

@@ -17,6 +17,8 @@ struct Traffic {
   var gradingBegan: UInt64 = 0
   /// When each of its untraced runs was waited for.
   var untracedTimes: [UInt64] = []
+  /// What all of it had as its sha256 instead of its own, and until when nobody asks the registry for it again.
+  var wrong: (sha256: String, until: Deadline)?
   /// How far ahead of a read it is worth to fetch.
   var readahead = Readahead()
   /// The chunks below this one were here when they were looked at.

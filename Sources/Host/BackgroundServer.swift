@@ -19,11 +19,15 @@ public struct BackgroundServer {
   private let options: ServerOptions
   /// Seconds until the attempt is given up.
   private let timeout: Int
+  /// Readable when nobody wants the device any more; -1 for none.
+  private let cancelDescriptor: Int32
 
-  /// `timeout`: seconds until the attempt is given up.
-  public init(_ options: ServerOptions, timeout: Int) {
+  /// `timeout`: seconds until the attempt is given up. It is given up as well when `cancelDescriptor`, unless that is -1,
+  /// can be read.
+  public init(_ options: ServerOptions, timeout: Int, cancelDescriptor: Int32 = -1) {
     self.options = options
     self.timeout = timeout
+    self.cancelDescriptor = cancelDescriptor
   }
 
   /// Returns the device's number once it can be used. `tell` gets what the server says until then. If it throws, the server is
@@ -47,11 +51,12 @@ public struct BackgroundServer {
     var pipe = try HostError.describing("make a pipe") { () throws(Errno) in try Pipe() }
     let reading = pipe.reading.take()!
     let writing = pipe.writing.take()!.release()
+    let parent = getpid()
     let child = clinux_fork()
     if child == 0 {
       // With our copy open the pipe would not tell us that the command has gone.
       close(reading.rawValue)
-      BackgroundChild(options: options).run(writing)
+      BackgroundChild(options: options, parent: parent).run(writing)
     }
     close(writing)
     if child < 0 { throw .system(what: "start the server's process", .last) }
@@ -59,7 +64,7 @@ public struct BackgroundServer {
     // While it is not reaped its number is nobody else's, so its start time can be asked for now.
     let server = ProcessStatus.read(child).map { ProcessIdentity(pid: child, startTime: $0.startTime) }
     var failure: String?
-    var lines = LineReader(reading.rawValue)
+    var lines = LineReader(reading.rawValue, cancelDescriptor: cancelDescriptor)
     while let line = lines.next(deadline) {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id
@@ -72,6 +77,11 @@ public struct BackgroundServer {
       case .failed(let text): failure = text
       case nil: tell(.warning(line))
       }
+    }
+    if lines.isCancelled {
+      failure = "cancelled before the device was ready"
+      // While it makes the device it does not listen, but then it takes it away again.
+      kill(child, SIGTERM)
     }
     let status = end(child, graceMilliseconds: failure == nil ? 0 : 5000)
     // The state file tells of a device as soon as the driver has made it, whatever the server could still say.
@@ -123,6 +133,8 @@ public struct BackgroundServer {
 /// The server's side of `BackgroundServer`, between fork and the end of the process.
 struct BackgroundChild {
   let options: ServerOptions
+  /// The process that asked for the device.
+  let parent: pid_t
 
   func run(_ pipe: Int32) -> Never {
     setsid()
@@ -131,6 +143,7 @@ struct BackgroundChild {
     let log = Logger(label: "warmblk")
     do throws(HostError) {
       let signals = try SignalQueue()
+      if options.endsWithParent { try followParent() }
       try redirect()
       LogOutput.listener.withLock { $0 = pipe }
       try Server(options, log).run(signals) { message throws(HostError) in
@@ -146,6 +159,12 @@ struct BackgroundChild {
       _exit(1)
     }
     _exit(0)
+  }
+
+  /// SIGTERM from the kernel at the parent's end, of which a killed one says nothing.
+  private func followParent() throws(HostError) {
+    if clinux_prctl(CLINUX_PR_SET_PDEATHSIG, UInt(SIGTERM)) != 0 { throw .system(what: "PR_SET_PDEATHSIG", .last) }
+    if getppid() != parent { throw .refused("the command that asked for the device has gone away") }
   }
 
   private func close(_ pipe: Int32) {
@@ -176,12 +195,19 @@ struct BackgroundChild {
 /// Lines from a pipe, with a deadline.
 struct LineReader {
   private let descriptor: Int32
+  private let cancelDescriptor: Int32
+  /// Whether `next` has ended because the other descriptor could be read.
+  private(set) var isCancelled = false
   private var pending: [UInt8] = []
   private var atEnd = false
 
-  init(_ descriptor: Int32) { self.descriptor = descriptor }
+  /// `cancelDescriptor`: what ends the waiting as well when it can be read; -1 for nothing.
+  init(_ descriptor: Int32, cancelDescriptor: Int32 = -1) {
+    self.descriptor = descriptor
+    self.cancelDescriptor = cancelDescriptor
+  }
 
-  /// The next line without its newline; nil at the end, or when the deadline has come.
+  /// The next line without its newline; nil at the end, when the deadline has come, or when it is cancelled.
   mutating func next(_ deadline: Deadline) -> String? {
     while true {
       if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
@@ -190,8 +216,12 @@ struct LineReader {
         return line
       }
       if atEnd || deadline.hasPassed { return nil }
-      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      guard poll(&entry, 1, Int32(clamping: deadline.remaining / 1_000_000 + 1)) > 0 else { continue }
+      var entries = [descriptor, cancelDescriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      guard poll(&entries, 2, Int32(clamping: deadline.remaining / 1_000_000 + 1)) > 0 else { continue }
+      if entries[1].revents != 0 {
+        isCancelled = true
+        return nil
+      }
       var chunk = [UInt8](repeating: 0, count: 4096)
       let count = read(descriptor, &chunk, chunk.count)
       if count > 0 { pending += chunk[..<count] } else { atEnd = count == 0 || errno != EINTR }

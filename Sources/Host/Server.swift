@@ -18,6 +18,8 @@ public struct ServerOptions: Sendable {
   public var recordPath: String?
   /// What is to be at hand before the device is handed over, or soon after.
   public var warm = WarmOptions()
+  /// Whether the device goes away when the process that asked for it has ended, in whatever way.
+  public var endsWithParent = false
 
   /// All options.
   public init(config: ImageConfig, device: DeviceOptions, directory: RunDirectory, remote: RemoteSettings) {

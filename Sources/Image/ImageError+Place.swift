@@ -53,7 +53,8 @@ extension BlobError {
       .init(file: blob, offset: offset, expected: "\(wanted) bytes")
     case .sizeUnknown(let blob), .cut(let blob, _): .init(file: blob)
     case .tooLarge(let blob, let size): .init(file: blob, found: "\(size) bytes")
-    case .wrongDigest(let path, let expected, let found): .init(file: path, expected: expected, found: found)
+    case .wrongDigest(let path, let expected, let found), .wrongBlob(let path, let expected, let found):
+      .init(file: path, expected: expected, found: found)
     case .notDigest(let text): .init(found: text)
     case .changed(let path): .init(file: path)
     case .noRoom(let path, let size, let limit):

@@ -70,7 +70,8 @@ extension TarWrapper {
 }
 
 extension [UInt8] {
-  fileprivate mutating func set(_ text: String, in field: Range<Int>) {
+  /// Puts a text at the beginning of a field that has room for it.
+  mutating func set(_ text: String, in field: Range<Int>) {
     precondition(text.utf8.count <= field.count)
     replaceSubrange(field.lowerBound..<(field.lowerBound + text.utf8.count), with: text.utf8)
   }

@@ -28,5 +28,7 @@ public struct TarWrapper: Equatable, Sendable {
     static let version = 263..<265
     static let userName = 265..<297
     static let groupName = 297..<329
+    static let deviceMajor = 329..<337
+    static let deviceMinor = 337..<345
   }
 }

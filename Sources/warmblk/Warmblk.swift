@@ -26,7 +26,7 @@ struct Warmblk: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Add.self, Serve.self, Del.self, List.self, Stats.self, Metrics.self, Inspect.self, Import.self, Export.self,
-      Cache.self, TraceCommand.self, Explain.self, Doctor.self,
+      Cache.self, TraceCommand.self, Optimize.self, Explain.self, Doctor.self,
     ])
 }
 

@@ -87,7 +87,7 @@ import TestSupport
     #expect(try readFile("\(folder)/overlaybd.commit") == blob.bytes)
   }
 
-  @Test("a blob that has another sha256 is dropped, reported and not published")
+  @Test("a blob that has another sha256 is dropped, reported, not published, and not asked for again at once")
   func wrong() throws {
     var random = SplitMix.announced("wrong")
     let blob = TestBlob(count: 5 << 16, &random)
@@ -99,13 +99,20 @@ import TestSupport
       FakeOrigin.Answer(inverted: isLying.load(ordering: .relaxed) ? 123_456..<123_457 : nil)
     }
     let events = Events(station.store)
+    station.store.wrongPause = 1500
     let remote = try station.open(blob, folder: folder)
-    _ = try station.bytes(remote, 0..<5 << 16)
+    // Bytes that nobody can know to be wrong yet, or an error: it may be found out before they are read.
+    _ = try? station.bytes(remote, 0..<5 << 16)
     #expect(events.has("complete, but its sha256 is"))
     let cache = try #require(station.store.cache)
     #expect(Deadline(milliseconds: 5000).wait { (try? cache.usage(blob.hex)?.presentChunks) == 0 })
     #expect(!remote.isTrusted && !fileExists("\(folder)/overlaybd.commit"))
+    let requests = station.origin.log.requests.count
+    let error = #expect(throws: BlobError.self) { try station.bytes(remote, 0..<5 << 16) }
+    #expect("\(try #require(error))".contains(blob.digest), "what is wrong is said")
+    #expect(station.origin.log.requests.count == requests)
     isLying.store(false, ordering: .relaxed)
+    usleep(1_600_000)
     try station.read(remote, 0..<5 << 16, of: blob)
     #expect(events.has("complete, and it has its sha256"))
     #expect(Deadline(milliseconds: 5000).wait { fileExists("\(folder)/overlaybd.commit") })
