@@ -43,8 +43,12 @@ extension OnDevice {
       _ = try Warmblk.stopRecording(first)
       try Warmblk.del(first)
 
-      let second = try Warmblk.add(
-        config, "--cache", scratch("second"), "--trace", scratch("old"), "--warm=wait", "--record", scratch("truth"))
+      // Says on standard error how it warmed.
+      let added = try Warmblk.run(
+        "add", "--config", config, "--cache", scratch("second"), "--trace", scratch("old"), "--warm=wait", "--record",
+        scratch("truth"))
+      try #require(added.succeeded && added.errors.hasPrefix("warm: 3 ranges, 224 KiB fetched"), "\(added)")
+      let second = Disk(id: try #require(UInt32(added.output.dropFirst("/dev/ublkb".count).dropLast())))
       // Some of what was wanted, and something far from it that was not.
       try read([whole, part(long.lowerBound + 32 << 10, 16), part(Self.mebi * 6, 16)], second, content)
       let graded = try Warmblk.run("trace", "grade", "-n", "\(second.id)", "-o", scratch("report"))

@@ -45,7 +45,7 @@ CONFIG
 }
 
 # layer_files: the files of the image's layers, bottom to top.
-layer_files() { sed -n 's/.*"file": *"\([^"]*\)".*/\1/p' "$config"; }
+layer_files() { sed -n 's/.*"file" *: *"\([^"]*\)".*/\1/p' "$config"; }
 
 # go_far: from now on the registry is 21 ms and 200 Mbit/s away.
 go_far() {
@@ -65,7 +65,10 @@ seconds() { printf '%d.%d s' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 start() {
   local began
   began=$(now_ms)
-  added=$("$warmblk" add --read-only "$@" 2>"$work/said")
+  added=$("$warmblk" add --read-only "$@" 2>"$work/said") || {
+    cat "$work/said" >&2
+    exit 1
+  }
   added_ms=$(($(now_ms) - began))
   mount -o ro "$added" "$work/mnt"
   mounted=1
