@@ -157,7 +157,8 @@ extension OnDevice {
         let scratch = try Scratch()
         let program = try optimize(
           try Sample.image(.lz4), ["-o", scratch("t")], "sh", "-c",
-          "dd if=$WARMBLK_DEVICE of=/dev/null bs=4k skip=30 count=5 iflag=direct status=none; echo here; exec sleep 1002")
+          "dd if=$WARMBLK_DEVICE of=/dev/null bs=4k skip=30 count=5 iflag=direct status=none; echo here; exec sleep 1002"
+        )
         #expect(Deadline(milliseconds: 30_000).wait { (try? program.printed()) == "here\n" })
         program.signal(number)
         let outcome = try program.wait(seconds: 30)
@@ -185,7 +186,8 @@ extension OnDevice {
       #expect(try listDirectory(layer).sorted() == ["config.v1.json", "layer.tar", "trace"])
       #expect(try need("tar", "-tvf", "\(layer)/layer.tar").hasPrefix("-r--r--r-- 0/0"))
       #expect(try need("tar", "-tf", "\(layer)/layer.tar") == "trace")
-      let extracted = try need("sh", "-c", "tar -xOf \(layer)/layer.tar trace | cmp - \(layer)/trace && sha256sum \(layer)/layer.tar")
+      let extracted = try need(
+        "sh", "-c", "tar -xOf \(layer)/layer.tar trace | cmp - \(layer)/trace && sha256sum \(layer)/layer.tar")
       #expect(outcome.errors.contains("sha256:\(extracted.prefix(64))"), "\(outcome)")
       let trace = try TraceFile.overlaybd("\(layer)/trace")
       #expect(Set(trace.records.map(\.layer)) == [0, 1, 2, 3] && trace.records.allSatisfy { $0.count <= 1 << 20 })
@@ -206,7 +208,8 @@ extension OnDevice {
         struct Warm: Decodable { var state: String, wantedBytes: UInt64, fetchedBytes: UInt64 }
         var warm: Warm?
       }
-      let outcome = try Warmblk.start(["add", "--config", config, "--warm", "--cache", scratch("cache")]).wait(seconds: 60)
+      let outcome = try Warmblk.start(["add", "--config", config, "--warm", "--cache", scratch("cache")]).wait(
+        seconds: 60)
       try #require(outcome.succeeded, "\(outcome)")
       let disk = Disk(id: 0)
       let rows: [Row] = try Warmblk.decoded(try Warmblk.run("list", "--json").output)
