@@ -149,6 +149,8 @@ extension OnDevice {
       let outcome = try optimize(sample, ["-o", scratch("t")], "true").wait(seconds: 60)
       #expect(outcome.status == 1 && outcome.errors.contains("is there already"), "\(outcome)")
       #expect(Guest.text(scratch("t")) == "mine")
+      let folder = try optimize(sample, ["-o", scratch.path, "--force"], "true").wait(seconds: 60)
+      #expect(folder.status == 1 && folder.errors.contains("is there and no file"), "\(folder)")
     }
 
     @Test("Ctrl-C ends command and device and keeps the trace; a killed optimize takes both with it")

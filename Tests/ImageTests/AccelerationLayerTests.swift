@@ -19,7 +19,7 @@ struct AccelerationLayerTests {
         #"{"lowers":[{"file":"a"},{"dir":"old"}],"accelerationLayer":true,"recordTracePath":"t","resultFile":"r"}"#.utf8
       ),
       folder: "/images")
-    let layer = AccelerationLayer(folder: scratch("new/layer"))
+    let layer = AccelerationLayer(folder: scratch("new/layer//"))
     try layer.prepare(force: false)
     let written = try layer.write(trace, for: image)
     #expect(try readFile(layer.tracePath) == trace.encoded())
