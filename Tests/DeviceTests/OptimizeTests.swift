@@ -173,6 +173,24 @@ extension OnDevice {
       }
     }
 
+    @Test("Ctrl-C while the device is being made, and its registry is silent, leaves nothing")
+    func cancelled() throws {
+      let registry = try RemoteSample.registry()
+      let scratch = try Scratch()
+      let config = try RemoteSample.lz4().config(scratch)
+      registry.pause()
+      defer { registry.goOn() }
+      let program = try optimize(config, ["-o", scratch("t"), "--no-cache"], "true")
+      usleep(1_500_000)
+      #expect(program.isRunning)
+      program.signal(SIGINT)
+      let outcome = try program.wait(seconds: 20)
+      #expect(outcome.status == 130 && !outcome.wasLate, "\(outcome)")
+      #expect(outcome.errors.contains("cancelled before true was started"), "\(outcome)")
+      #expect(LeavingNothing.leftovers.isEmpty)
+      #expect(try listDirectory(scratch.path) == ["remote.json"])
+    }
+
     @Test("overlaybd's form: the configuration replays by itself, and the layer is what Go's archive/tar would write")
     func accelerationLayer() throws {
       _ = try RemoteSample.registry()
