@@ -15,7 +15,7 @@ struct OptimizeResults {
 
   /// Where the server records to: beside the result, hidden.
   var recordingPath: String {
-    let path = output.map { absolutePath($0) } ?? layer?.tracePath ?? ""
+    guard let path = output.map({ absolutePath($0) }) ?? layer?.tracePath else { preconditionFailure("validated") }
     let slash = path.lastIndex(of: "/") ?? path.startIndex
     return "\(path[..<slash])/.warmblk-optimize.\(getpid())"
   }
