@@ -81,19 +81,19 @@ extension BlobStore {
       let (foreign, foreignEnd) = blob.traffic.foreign(at: chunk)
       if let flight {
         let wait = Wait(waiter: waiter, chunks: chunk..<min(flightEnd, rest.upperBound))
-        if isGraded { blob.traffic.grade(waitFor: wait.chunks) }
+        if isGraded { blob.traffic.grading?.wait(wait.chunks) }
         flight.waits.append(wait)
         raise(flight, waiter.fetchClass)
         joined = (flight, chunk)
         rest = wait.chunks.upperBound..<rest.upperBound
       } else if let foreign {
         let wait = Wait(waiter: waiter, chunks: chunk..<min(foreignEnd, rest.upperBound))
-        if isGraded { blob.traffic.grade(waitFor: wait.chunks) }
+        if isGraded { blob.traffic.grading?.wait(wait.chunks) }
         join(foreign, of: blob, wait)
         rest = wait.chunks.upperBound..<rest.upperBound
       } else {
         let run = missingRun(blob, chunk..<min(rest.upperBound, flightEnd, foreignEnd, chunk + Flight.chunksMax))
-        if isGraded { blob.traffic.grade(waitFor: run) }
+        if isGraded { blob.traffic.grading?.wait(run) }
         missing.append(run)
         rest = run.upperBound..<rest.upperBound
         waiter.missing += 1

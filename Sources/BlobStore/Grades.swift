@@ -94,7 +94,9 @@ struct Grading {
     }
     untraced += count
     // Some of them may have been named; that they are added to a trace that has them does no harm.
-    if count > 0, untracedRuns.count < Self.untracedMax { untracedRuns.append((chunks, monotonicNanoseconds() - began)) }
+    if count > 0, untracedRuns.count < Self.untracedMax {
+      untracedRuns.append((chunks, monotonicNanoseconds() - began))
+    }
   }
 
   /// With so many of them read.

@@ -13,10 +13,6 @@ struct Traffic {
   var isSizeKnown = false
   /// What becomes of what a prefetch names; nil where there was none.
   var grading: Grading?
-  /// When that began, `CLOCK_MONOTONIC`, nanoseconds; 0 is never.
-  var gradingBegan: UInt64 = 0
-  /// When each of its untraced runs was waited for.
-  var untracedTimes: [UInt64] = []
   /// What all of it had as its sha256 instead of its own, and until when nobody asks the registry for it again.
   var wrong: (sha256: String, until: Deadline)?
   /// How far ahead of a read it is worth to fetch.

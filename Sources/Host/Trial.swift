@@ -42,13 +42,12 @@ public struct Trial {
     /// SIGINT or SIGTERM.
     case signal(Int32)
 
-    /// For people; nil when the command's status says it all.
+    /// For people; nil when the command's status, or the recording's report, says it all.
     public var words: String? {
       switch self {
-      case .exit: nil
+      case .exit, .recording: nil
       case .time: "its time was over"
       case .idle: "nothing new was read for a while"
-      case .recording: "the recording had ended"
       case .signal(let number): "signal \(number) came"
       }
     }

@@ -10,7 +10,11 @@ public struct AccelerationLayer {
   public let folder: String
 
   /// The one in `folder`, a path from the working directory.
-  public init(folder: String) { self.folder = absolutePath(folder) }
+  public init(folder: String) {
+    var path = absolutePath(folder)
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    self.folder = path
+  }
 
   /// The trace as a replay finds it.
   public var tracePath: String { "\(folder)/trace" }

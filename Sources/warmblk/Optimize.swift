@@ -121,7 +121,8 @@ struct Optimize: ParsableCommand {
       return Self.code(of: outcome)
     }
     let names = try results.publish(settings)
-    let end = outcome.end.words.map { " after \($0)" } ?? ""
+    let reason = outcome.end == .recording ? report.reason.words : outcome.end.words
+    let end = reason.map { " after \($0)" } ?? ""
     printError(
       "\(names): \(formatCount(report.accesses, "access", "accesses")), \(formatBytes(report.bytes)) of the disk, "
         + "\(formatTime(outcome.milliseconds * 1_000_000)), \(report.lost) lost; the command \(status)\(end)")

@@ -15,7 +15,7 @@ struct OptimizeResults {
 
   /// Where the server records to: beside the result, hidden.
   var recordingPath: String {
-    let path = output.map { absolutePath($0) } ?? layer?.tracePath ?? ""
+    guard let path = output.map({ absolutePath($0) }) ?? layer?.tracePath else { preconditionFailure("validated") }
     let slash = path.lastIndex(of: "/") ?? path.startIndex
     return "\(path[..<slash])/.warmblk-optimize.\(getpid())"
   }
@@ -24,6 +24,10 @@ struct OptimizeResults {
   func prepare() throws(HostError) {
     if let output, !force, fileExists(output) {
       throw .refused("\(output) is there already: give another name, or --force to replace it")
+    }
+    var status = stat()
+    if let output, stat(output, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+      throw .refused("\(output) is there and no file: name another one for the trace")
     }
     try imageResult { () throws(ImageError) in try layer?.prepare(force: force) }
   }
@@ -57,7 +61,10 @@ struct OptimizeResults {
   private func write(_ trace: AccessTrace, to layer: AccelerationLayer, _ settings: RemoteSettings) throws(HostError)
     -> AccelerationLayer.Written
   {
-    try imageResult { () throws(ImageError) in
+    var settings = settings
+    // The trace is recorded: who waits for it learns that the registry is away.
+    settings.waitsForever = false
+    return try imageResult { () throws(ImageError) in
       // Where a layer's bytes are in overlaybd's terms, only the image knows.
       let image = try Image.open(config: config.forTrial, remote: settings)
       let made = try image.trace(of: trace)

@@ -149,6 +149,8 @@ extension OnDevice {
       let outcome = try optimize(sample, ["-o", scratch("t")], "true").wait(seconds: 60)
       #expect(outcome.status == 1 && outcome.errors.contains("is there already"), "\(outcome)")
       #expect(Guest.text(scratch("t")) == "mine")
+      let folder = try optimize(sample, ["-o", scratch.path, "--force"], "true").wait(seconds: 60)
+      #expect(folder.status == 1 && folder.errors.contains("is there and no file"), "\(folder)")
     }
 
     @Test("Ctrl-C ends command and device and keeps the trace; a killed optimize takes both with it")
@@ -157,7 +159,8 @@ extension OnDevice {
         let scratch = try Scratch()
         let program = try optimize(
           try Sample.image(.lz4), ["-o", scratch("t")], "sh", "-c",
-          "dd if=$WARMBLK_DEVICE of=/dev/null bs=4k skip=30 count=5 iflag=direct status=none; echo here; exec sleep 1002")
+          "dd if=$WARMBLK_DEVICE of=/dev/null bs=4k skip=30 count=5 iflag=direct status=none; echo here; exec sleep 1002"
+        )
         #expect(Deadline(milliseconds: 30_000).wait { (try? program.printed()) == "here\n" })
         program.signal(number)
         let outcome = try program.wait(seconds: 30)
@@ -168,6 +171,24 @@ extension OnDevice {
         check(outcome, status: 128 + number, "signal 15 (Terminated) after signal \(number) came")
         #expect(try TraceFile(scratch("t")).covers(30 * 4096..<35 * 4096))
       }
+    }
+
+    @Test("Ctrl-C while the device is being made, and its registry is silent, leaves nothing")
+    func cancelled() throws {
+      let registry = try RemoteSample.registry()
+      let scratch = try Scratch()
+      let config = try RemoteSample.lz4().config(scratch)
+      registry.pause()
+      defer { registry.goOn() }
+      let program = try optimize(config, ["-o", scratch("t"), "--no-cache"], "true")
+      usleep(1_500_000)
+      #expect(program.isRunning)
+      program.signal(SIGINT)
+      let outcome = try program.wait(seconds: 20)
+      #expect(outcome.status == 130 && !outcome.wasLate, "\(outcome)")
+      #expect(outcome.errors.contains("cancelled before true was started"), "\(outcome)")
+      #expect(LeavingNothing.leftovers.isEmpty)
+      #expect(try listDirectory(scratch.path) == ["remote.json"])
     }
 
     @Test("overlaybd's form: the configuration replays by itself, and the layer is what Go's archive/tar would write")
@@ -185,7 +206,8 @@ extension OnDevice {
       #expect(try listDirectory(layer).sorted() == ["config.v1.json", "layer.tar", "trace"])
       #expect(try need("tar", "-tvf", "\(layer)/layer.tar").hasPrefix("-r--r--r-- 0/0"))
       #expect(try need("tar", "-tf", "\(layer)/layer.tar") == "trace")
-      let extracted = try need("sh", "-c", "tar -xOf \(layer)/layer.tar trace | cmp - \(layer)/trace && sha256sum \(layer)/layer.tar")
+      let extracted = try need(
+        "sh", "-c", "tar -xOf \(layer)/layer.tar trace | cmp - \(layer)/trace && sha256sum \(layer)/layer.tar")
       #expect(outcome.errors.contains("sha256:\(extracted.prefix(64))"), "\(outcome)")
       let trace = try TraceFile.overlaybd("\(layer)/trace")
       #expect(Set(trace.records.map(\.layer)) == [0, 1, 2, 3] && trace.records.allSatisfy { $0.count <= 1 << 20 })
@@ -206,7 +228,8 @@ extension OnDevice {
         struct Warm: Decodable { var state: String, wantedBytes: UInt64, fetchedBytes: UInt64 }
         var warm: Warm?
       }
-      let outcome = try Warmblk.start(["add", "--config", config, "--warm", "--cache", scratch("cache")]).wait(seconds: 60)
+      let outcome = try Warmblk.start(["add", "--config", config, "--warm", "--cache", scratch("cache")]).wait(
+        seconds: 60)
       try #require(outcome.succeeded, "\(outcome)")
       let disk = Disk(id: 0)
       let rows: [Row] = try Warmblk.decoded(try Warmblk.run("list", "--json").output)

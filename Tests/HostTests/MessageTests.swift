@@ -73,6 +73,25 @@ struct MessageTests {
     #expect(lines.next(Deadline(milliseconds: 1000)) == "three")
     close(writing)
     #expect(lines.next(Deadline(milliseconds: 1000)) == nil)
+    #expect(!lines.isCancelled)
+  }
+
+  @Test("Waiting for a line ends at once when something else can be read")
+  func cancelledLines() throws {
+    var pipe = try Pipe()
+    var other = try Pipe()
+    let reading = pipe.reading.take()!
+    let writing = pipe.writing.take()!
+    let cancel = other.reading.take()!
+    let cancelling = other.writing.take()!
+    var lines = LineReader(reading.rawValue, cancelDescriptor: cancel.rawValue)
+    #expect(lines.next(Deadline(milliseconds: 20)) == nil && !lines.isCancelled)
+    #expect(write(writing.rawValue, "one\n", 4) == 4)
+    #expect(lines.next(Deadline(milliseconds: 1000)) == "one")
+    #expect(write(cancelling.rawValue, "x", 1) == 1)
+    let began = monotonicNanoseconds()
+    #expect(lines.next(Deadline(milliseconds: 60_000)) == nil && lines.isCancelled)
+    #expect(monotonicNanoseconds() - began < 30_000_000_000)
   }
 
   @Test("Log lines have a time, or journald's priority, and are one line")

@@ -212,4 +212,21 @@ struct TarTests {
   func ending(size: UInt64, length: Int) {
     #expect(TarWrapper.ending(payloadSize: size) == [UInt8](repeating: 0, count: length))
   }
+
+  @Test("an archive of one file is what Go's archive/tar writes for it")
+  func archive() throws {
+    let content = Array("hello trace".utf8)
+    let archive = TarWrapper.archive(name: "trace", mode: 0o444, content: content)
+    // Go 1.19, `tar.Header{Name: "trace", Mode: 0444, Size: 11, Typeflag: tar.TypeReg}`.
+    var header = [UInt8](repeating: 0, count: 512)
+    for (offset, text) in [
+      (0, "trace"), (100, "0000444"), (108, "0000000"), (116, "0000000"), (124, "00000000013"), (136, "00000000000"),
+      (148, "010216\0 0"), (257, "ustar\u{0}00"), (329, "0000000"), (337, "0000000"),
+    ] {
+      header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
+    }
+    #expect(archive == header + content + [UInt8](repeating: 0, count: 501 + 1024))
+    let tar = try #require(try parse(archive, fileSize: UInt64(archive.count)))
+    #expect(tar.payloadOffset == 512 && tar.payloadSize == 11)
+  }
 }
