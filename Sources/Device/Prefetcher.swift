@@ -187,23 +187,24 @@ public final class Prefetcher: Sendable {
       let missing = source.blob.missingBytes(request.range)
       rate?.wait(for: missing)
       options.nodeRate?.wait(for: missing)
+      let asked = monotonicNanoseconds()
       source.store.prefetch(
         source.blob, request.range, deadline: Deadline(milliseconds: options.patience)
       ) { [self] error, missing in
-        if let error, isLate(error) { late(request) } else { note(request, error, missing: missing) }
+        if let error, isLate(error, since: asked) { late(request) } else { note(request, error, missing: missing) }
         slots.give()
       }
     }
     slots.takeAll()
   }
 
-  /// Whether a request failed for the time that it waited only: something came within that time.
-  private func isLate(_ error: BlobError) -> Bool {
+  /// Whether a request failed for the time that it waited only: something came since it was asked for.
+  private func isLate(_ error: BlobError, since asked: UInt64) -> Bool {
     switch error {
     case .timedOut, .registry(.deadline): break
     default: return false
     }
-    return state.withLock { monotonicNanoseconds() - $0.lastSuccess <= UInt64(options.patience) * 1_000_000 }
+    return state.withLock { $0.lastSuccess > asked }
   }
 
   /// Nothing has come for as long as a request may take, and something has failed: the others would fail one after the
@@ -223,7 +224,7 @@ public final class Prefetcher: Sendable {
         state.progress.failedBytes += bytes
         if error != .stopped { state.progress.lastError = error }
       } else {
-        state.lastSuccess = monotonicNanoseconds()
+        if missing > 0 { state.lastSuccess = monotonicNanoseconds() }
         state.progress.fetchedBytes += min(missing, bytes)
         state.progress.residentBytes += bytes - min(missing, bytes)
       }

@@ -22,6 +22,7 @@ enum Warmblk {
     var errors: UInt64?
     var problem: String?
     var remote: Remote?
+    var warm: Warm?
     var recording: Recording?
   }
 
