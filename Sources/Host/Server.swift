@@ -184,7 +184,7 @@ struct Server {
     var entries = Self.entries(device, signals) + [Self.entry(warming.changeDescriptor)]
     var lastSaid: UInt64 = 0
     while true {
-      warming.step(device.path, log)
+      warming.step(log)
       if warming.isEnough || deadline?.hasPassed ?? false { break }
       if monotonicNanoseconds() - lastSaid > 100_000_000 {
         let (done, total) = warming.share
@@ -224,7 +224,7 @@ struct Server {
         log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
       }
       watch?.report(log)
-      warming?.step(device.path, log)
+      warming?.step(log)
       warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")

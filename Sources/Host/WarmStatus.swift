@@ -25,8 +25,6 @@ public struct WarmStatus: Codable, Equatable, Sendable {
   public var failedBytes: UInt64 = 0
   /// Bytes that the traces name in layers that are files of this machine: they are not among those that are wanted.
   public var localBytes: UInt64 = 0
-  /// Bytes of the disk that were read into its page cache; nil when that was not asked for.
-  public var pageCacheBytes: UInt64?
   /// Requests for them.
   public var requests: UInt64 = 0
   /// Milliseconds that it took, or takes so far.

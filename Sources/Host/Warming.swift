@@ -13,11 +13,8 @@ final class Warming {
   private let plan: WarmPlan
   private let options: WarmOptions
   private let image: Image
-  private let threads: Int
   private let prefetcher: Prefetcher
   private let grades = LastGrades()
-  private var fill: PageFill?
-  private var fillBegan: UInt64 = 0
   private var endedAt: UInt64?
   private var written: WarmStatus?
   private let fetchesBefore: UInt64
@@ -29,7 +26,6 @@ final class Warming {
     self.plan = plan
     self.options = options
     self.image = image
-    self.threads = threads
     var prefetch = PrefetchOptions(bytesPerSecond: options.bytesPerSecond)
     if let settings = image.remote?.settings {
       prefetch.patience = settings.ioTimeout
@@ -55,44 +51,28 @@ final class Warming {
   /// Starts no more.
   func stop() {
     prefetcher.stop()
-    fill?.stop()
   }
 
-  /// What is next on the way to be warm: the page cache is filled once the bytes are here. `path` is the device.
-  func step(_ path: String, _ log: Logger) {
+  /// Looks whether everything has been tried once, and says then how that went.
+  func step(_ log: Logger) {
     prefetcher.clearChange()
     let progress = prefetcher.progress
-    guard progress.hasEnded else { return }
-    if endedAt == nil {
-      endedAt = monotonicNanoseconds()
-      if let error = progress.lastError { log.warning("prefetch: \(error)") }
-      log.info("\(summary)")
-    }
-    // Reads of what is not here would take as long as the registry is away.
-    guard options.level == .pageCache, fill == nil, progress.isWarm else { return }
-    let fill = PageFill(plan.deviceRanges, path: path)
-    self.fill = fill
-    fillBegan = monotonicNanoseconds()
-    do throws(Errno) { try fill.start(threads: threads) } catch {
-      log.warning("the page cache of \(path) is not filled: \(error)")
-    }
+    guard progress.hasEnded, endedAt == nil else { return }
+    endedAt = monotonicNanoseconds()
+    if let error = progress.lastError { log.warning("prefetch: \(error)") }
+    log.info("\(summary)")
   }
 
-  /// Bytes that are here and bytes that are wanted, of what is waited for.
+  /// Bytes that are here and bytes that are wanted.
   var share: (done: UInt64, total: UInt64) {
     let progress = prefetcher.progress
-    let filled = fill?.progress.bytes ?? 0
-    let pages = options.level == .pageCache ? plan.deviceRanges.reduce(0) { $0 + UInt64($1.count) } : 0
-    return (progress.hereBytes + filled, progress.wantedBytes + pages)
+    return (progress.hereBytes, progress.wantedBytes)
   }
 
   /// Whether nobody has to wait any longer.
   var isEnough: Bool {
-    let (done, total) = share
-    if Double(done) >= Double(total) * options.share { return true }
     let progress = prefetcher.progress
-    guard progress.hasEnded else { return false }
-    return options.level == .blob || !progress.isWarm || (fill?.progress.isOver ?? false)
+    return progress.hasEnded || Double(progress.hereBytes) >= Double(progress.wantedBytes) * options.share
   }
 
   // MARK: In numbers
@@ -107,11 +87,6 @@ final class Warming {
       + "\(formatBytes(status.residentBytes)) were here, \(formatTime(status.milliseconds * 1_000_000))"
       + (rate > 0 ? ", \(formatBytes(rate))/s" : "")
     if status.localBytes > 0 { words += "; \(formatBytes(status.localBytes)) are in files of this machine" }
-    if let fill {
-      words += "; page cache: \(formatBytes(fill.progress.bytes)) of \(formatBytes(fill.wantedBytes))"
-    } else if options.level == .pageCache {
-      words += "; page cache: nothing, as long as bytes are missing"
-    }
     let here = status.residentBytes + status.fetchedBytes
     if here < status.wantedBytes {
       words += "; \(here * 100 / max(1, status.wantedBytes)) % of \(formatBytes(status.wantedBytes)) so far"
@@ -140,9 +115,7 @@ final class Warming {
     status.untracedChunks = grades.untraced
     let isJudged = endedAt.map { monotonicNanoseconds() - $0 > Self.window * 1_000_000 } ?? false
     if isJudged { status.wastedChunks = grades.unread } else { status.unreadChunks = grades.unread }
-    status.pageCacheBytes = fill?.progress.bytes
-    let fillError = fill?.progress.lastError.map { "the page cache: \($0)" }
-    status.trouble = progress.lastError.map { "\($0)" } ?? fillError
+    status.trouble = progress.lastError.map { "\($0)" }
     return status
   }
 

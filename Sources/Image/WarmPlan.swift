@@ -22,9 +22,6 @@ public struct WarmPlan: Sendable {
   public private(set) var remoteBytes: UInt64 = 0
   /// Bytes of layers that are files of this machine: they need not come.
   public private(set) var localBytes: UInt64 = 0
-  /// Ranges of the disk in the order of their times, for filling its page cache. What several traces name is there as
-  /// often: it is read from that cache then.
-  public private(set) var deviceRanges: [Range<UInt64>] = []
 
   /// Bytes between two ranges that are fetched with them, because a request of their own costs as much: its head, its
   /// answer's head, and the work on both sides. `scripts/bench remote`, reads that need 14.0 MB: with 0 it is 994 requests
@@ -59,13 +56,6 @@ public struct WarmPlan: Sendable {
       return
     }
     if parts[layer].add(access.stored, access.microseconds) { ranges += 1 }
-    // Also where all of the units were named before: small blocks share them.
-    guard !access.device.isEmpty else { return }
-    if let last = deviceRanges.last, last.upperBound == access.device.lowerBound {
-      deviceRanges[deviceRanges.count - 1] = last.lowerBound..<access.device.upperBound
-    } else {
-      deviceRanges.append(access.device)
-    }
   }
 }
 

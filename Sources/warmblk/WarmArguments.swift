@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Host
 import Image
 import Posix
@@ -12,9 +13,8 @@ struct WarmArguments: ParsableArguments {
   var trace: [String] = []
 
   @Option(
-    defaultAsFlag: .wait,
     help: ArgumentHelp(
-      "When the device is handed over: wait, until all that the traces name is on this machine; background, at once, while it is fetched; off, nothing is fetched. Default: background, if there is a trace. Alone: wait.",
+      "When the device is handed over: wait, until all that the traces name is on this machine; background, at once, while it is fetched; off, nothing is fetched. Default: background, if there is a trace. --warm without a value: wait.",
       valueName: "off|background|wait"))
   var warm: WarmOptions.Mode?
 
@@ -28,12 +28,6 @@ struct WarmArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "What warm means: blob, the bytes are on this machine; page-cache, the device's page cache has them too, for who opens it buffered. Default: blob.",
-      valueName: "blob|page-cache"))
-  var warmInto: WarmOptions.Level?
-
-  @Option(
-    help: ArgumentHelp(
       "Bytes a second that the device may prefetch, like 20M. All devices of the node together: warmblk.prefetchMBps of the service configuration.",
       valueName: "bytes"))
   var prefetchRate: ByteCount?
@@ -43,8 +37,8 @@ struct WarmArguments: ParsableArguments {
       if warmUntil != nil { throw ValidationError("--warm-until is for --warm=wait.") }
       if warmDeadline != nil { throw ValidationError("--warm-deadline is for --warm=wait.") }
     }
-    if warm == .off, !trace.isEmpty || warmInto != nil || prefetchRate != nil {
-      throw ValidationError("--warm=off prefetches nothing: leave --trace, --warm-into and --prefetch-rate out.")
+    if warm == .off, !trace.isEmpty || prefetchRate != nil {
+      throw ValidationError("--warm=off prefetches nothing: leave --trace and --prefetch-rate out.")
     }
     if let prefetchRate, prefetchRate.bytes < 1024 {
       throw ValidationError("--prefetch-rate \(prefetchRate.bytes): 1K a second at the least.")
@@ -55,11 +49,14 @@ struct WarmArguments: ParsableArguments {
   func options() throws(HostError) -> WarmOptions {
     var options = WarmOptions()
     for path in trace {
-      do throws(Errno) { _ = try Descriptor.open(path) } catch { throw .system(what: "open the trace \(path)", error) }
+      do throws(Errno) {
+        if try Descriptor.open(path).status().st_mode & S_IFMT == S_IFDIR { throw Errno(rawValue: EISDIR) }
+      } catch {
+        throw .system(what: "open the trace \(path)", error)
+      }
     }
     options.traces = trace.map { absolutePath($0) }
     options.mode = warm
-    options.level = warmInto ?? .blob
     options.share = warmUntil?.share ?? 1
     options.deadline = warmDeadline?.milliseconds
     options.bytesPerSecond = prefetchRate?.bytes
@@ -68,7 +65,6 @@ struct WarmArguments: ParsableArguments {
 }
 
 extension WarmOptions.Mode: ExpressibleByArgument {}
-extension WarmOptions.Level: ExpressibleByArgument {}
 
 /// A part of a whole as people write it: `95%` or `95`.
 struct Percent: ExpressibleByArgument {
@@ -79,5 +75,17 @@ struct Percent: ExpressibleByArgument {
     guard let number = Double(argument.hasSuffix("%") ? argument.dropLast() : argument[...]), (1...100).contains(number)
     else { return nil }
     share = number / 100
+  }
+}
+
+extension Warmblk {
+  /// `--warm` alone means `--warm=wait`. The parser has options with and without a value, and mistakes some values of one
+  /// that may have one. What follows `--` is another program's.
+  static func completed(_ words: some Sequence<String>) -> [String] {
+    var isOurs = true
+    return words.map { word in
+      if word == "--" { isOurs = false }
+      return isOurs && word == "--warm" ? "--warm=wait" : word
+    }
   }
 }

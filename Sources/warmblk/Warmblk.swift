@@ -5,6 +5,8 @@ import Logging
 
 @main
 struct Warmblk: ParsableCommand {
+  static func main() { main(completed(CommandLine.arguments.dropFirst())) }
+
   // Every command says its name: left to itself the parser asks the runtime to describe types, which is two fifths
   // of what a start costs.
   static let configuration = CommandConfiguration(

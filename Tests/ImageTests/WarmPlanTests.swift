@@ -148,23 +148,6 @@ struct WarmPlanTests {
     #expect(left == expected.filter { $0.key != setup.digests[1] })
   }
 
-  @Test("every part of the disk that was read is filled into its page cache, also where small blocks share a KiB")
-  func pageCache() throws {
-    let scratch = try Scratch(inMemory: true)
-    try scratch.write("raw", [UInt8](repeating: 7, count: 1 << 20))
-    var options = ImportOptions(source: scratch("raw"), directory: scratch("a"))
-    options.compression = .lz4
-    let image = try Image.open(configPath: try Importer.run(options).configPath)
-    let reads = [4096..<8192, 65536..<131072, 12288..<16384] as [Range<UInt64>]
-    let traces = try reads.enumerated().map { number, range in
-      try image.trace(of: [DeviceRead(microseconds: UInt64(9 - number), range: range)]).trace
-    }
-    let plan = WarmPlan(traces, for: image)
-    // Block by block, neighbours together, in the order of their times.
-    #expect(plan.deviceRanges == reads.reversed())
-    #expect(plan.ranges < 18, "so small that they share: \(plan.ranges)")
-  }
-
   @Test("ten million accesses are seconds")
   func many() throws {
     let setup = try RegistryImage()

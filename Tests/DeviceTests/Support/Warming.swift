@@ -8,7 +8,6 @@ extension Warmblk {
     var state: String
     var wantedBytes, residentBytes, fetchedBytes, failedBytes, localBytes, requests, milliseconds: UInt64
     var hitChunks, lateChunks, unreadChunks, wastedChunks, failedChunks, untracedChunks: UInt64
-    var pageCacheBytes: UInt64?
     var trouble: String?
   }
 
