@@ -40,7 +40,7 @@ final class ChunkFile: Sendable {
 
   /// Where chunks lie in the blob.
   func bytes(of chunks: Range<Int>) -> Range<UInt64> {
-    UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(blobSize, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
+    ChunkMap.bytes(of: chunks, blobSize: blobSize)
   }
 
   /// All chunks, span by span.

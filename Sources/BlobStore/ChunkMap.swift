@@ -32,7 +32,7 @@ struct ChunkMap: ~Copyable, @unchecked Sendable {
   static let spanShift: UInt64 = 16
   static let spanChunks = 1 << Int(spanShift - chunkShift)
   static let spanBytes: UInt64 = 1 << spanShift
-  /// 256 GiB: no blob of a registry is larger, and a map has an hundredth and a quarter of it.
+  /// 256 GiB: no blob of a registry is larger, and its map has 2 GiB.
   static let blobBytesMax: UInt64 = 1 << 38
   static let headerBytes = 4096
   private static let magic: UInt64 = 0x0200_5041_4d4b_4257
@@ -85,6 +85,29 @@ struct ChunkMap: ~Copyable, @unchecked Sendable {
   /// Brings the counts of drops and of trust to the disk.
   func synchronizeHeader() throws(Errno) {
     if msync(mapping.base, Self.headerBytes, MS_SYNC) != 0 { throw .last }
+  }
+
+  /// The chunks that a range of bytes, not empty, touches.
+  static func chunks(of range: Range<UInt64>) -> Range<Int> {
+    Int(range.lowerBound >> chunkShift)..<Int((range.upperBound - 1) >> chunkShift) + 1
+  }
+
+  /// The bytes of some chunks of a blob of `blobSize` bytes.
+  static func bytes(of chunks: Range<Int>, blobSize: UInt64) -> Range<UInt64> {
+    UInt64(chunks.lowerBound) << chunkShift..<min(blobSize, UInt64(chunks.upperBound) << chunkShift)
+  }
+
+  /// Chunks in ascending order as runs of at most `limit`.
+  static func runs(of chunks: some Sequence<Int>, limit: Int = .max) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for chunk in chunks {
+      if let last = runs.last, last.upperBound == chunk, last.count < limit {
+        runs[runs.count - 1] = last.lowerBound..<chunk + 1
+      } else {
+        runs.append(chunk..<chunk + 1)
+      }
+    }
+    return runs
   }
 
   static func chunkCount(ofBlob bytes: UInt64) -> Int { Int((bytes + chunkBytes - 1) >> chunkShift) }

@@ -44,7 +44,7 @@ public struct FetchModel {
   /// A blob of `size` bytes, of which nothing is here.
   public init(size: UInt64) {
     self.size = size
-    arrivals = Array(repeating: .infinity, count: Int((size + ChunkMap.chunkBytes - 1) >> ChunkMap.chunkShift))
+    arrivals = Array(repeating: .infinity, count: ChunkMap.chunkCount(ofBlob: size))
   }
 
   /// A blob of which here is what the store has of it now.
@@ -58,7 +58,7 @@ public struct FetchModel {
     let part = range.clamped(to: 0..<size)
     if part.isEmpty { return now }
     flights.removeAll { $0.end <= now }
-    let wanted = chunks(part)
+    let wanted = ChunkMap.chunks(of: part)
     let joined = wanted.last { arrivals[$0].isFinite && Double(arrivals[$0]) > now }
     let runs = missingRuns(wanted)
     for (number, run) in runs.enumerated() {
@@ -72,29 +72,15 @@ public struct FetchModel {
   public mutating func prefetch(_ range: Range<UInt64>) -> [Range<UInt64>] {
     let part = range.clamped(to: 0..<size)
     if part.isEmpty { return [] }
-    let runs = missingRuns(chunks(part))
+    let runs = missingRuns(ChunkMap.chunks(of: part))
     for chunk in runs.joined() { arrivals[chunk] = 0 }
     return runs.map(bytes)
   }
 
-  private func chunks(_ range: Range<UInt64>) -> Range<Int> {
-    Int(range.lowerBound >> ChunkMap.chunkShift)..<Int((range.upperBound - 1) >> ChunkMap.chunkShift) + 1
-  }
-
-  private func bytes(_ chunks: Range<Int>) -> Range<UInt64> {
-    UInt64(chunks.lowerBound) << ChunkMap.chunkShift..<min(size, UInt64(chunks.upperBound) << ChunkMap.chunkShift)
-  }
+  private func bytes(_ chunks: Range<Int>) -> Range<UInt64> { ChunkMap.bytes(of: chunks, blobSize: size) }
 
   private func missingRuns(_ chunks: Range<Int>) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    for chunk in chunks where !arrivals[chunk].isFinite {
-      if let last = runs.last, last.upperBound == chunk, last.count < Flight.chunksMax {
-        runs[runs.count - 1] = last.lowerBound..<chunk + 1
-      } else {
-        runs.append(chunk..<chunk + 1)
-      }
-    }
-    return runs
+    ChunkMap.runs(of: chunks.lazy.filter { !arrivals[$0].isFinite }, limit: Flight.chunksMax)
   }
 
   private mutating func extended(_ missing: Range<Int>) -> Range<Int> {

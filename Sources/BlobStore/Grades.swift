@@ -150,16 +150,8 @@ extension RemoteBlob {
   /// Bytes of the blob that were named, came and were not read. On the store's loop.
   var unreadRanges: [Range<UInt64>] {
     guard let cached else { return [] }
-    var found: [Range<UInt64>] = []
-    for chunk in 0..<chunkCount where view.isUnread(chunk, cached.view.word(chunk)) {
-      let range = bytes(of: chunk..<chunk + 1)
-      if let last = found.last, last.upperBound == range.lowerBound {
-        found[found.count - 1] = last.lowerBound..<range.upperBound
-      } else {
-        found.append(range)
-      }
-    }
-    return found
+    let unread = (0..<chunkCount).lazy.filter { self.view.isUnread($0, cached.view.word($0)) }
+    return ChunkMap.runs(of: unread).map { bytes(of: $0) }
   }
 }
 

@@ -64,9 +64,7 @@ public final class RemoteBlob: @unchecked Sendable {
   var chunkCount: Int { memory.chunkCount }
 
   /// The chunks that a range of bytes, not empty, touches.
-  func chunks(of range: Range<UInt64>) -> Range<Int> {
-    Int(range.lowerBound >> ChunkMap.chunkShift)..<Int((range.upperBound - 1) >> ChunkMap.chunkShift) + 1
-  }
+  func chunks(of range: Range<UInt64>) -> Range<Int> { ChunkMap.chunks(of: range) }
 
   /// The bytes of some chunks.
   func bytes(of chunks: Range<Int>) -> Range<UInt64> {

@@ -1,11 +1,9 @@
 import BlobStore
-import FoundationEssentials
 import Image
-import Posix
 import Registry
 
 /// What the server of a device with remote layers says of them once a second: the file `N.remote.json`.
-public struct RemoteStatus: Codable, Equatable, Sendable {
+public struct RemoteStatus: StatusFile, Equatable, Sendable {
   /// What its store has done since the start.
   public var counts: StoreSnapshot
   /// The folder of the cache; nil without one.
@@ -25,19 +23,5 @@ public struct RemoteStatus: Codable, Equatable, Sendable {
     counts = remote.store.counters.snapshot
     cache = remote.store.cache?.path
     trouble = remote.lastTrouble.map { "\($0)" }
-  }
-
-  /// Reads the file at `path`; nil where there is none, or it is damaged: it is for looking at only.
-  static func read(_ path: String) -> RemoteStatus? {
-    guard let bytes = try? readFile(path, limit: 1 << 16) else { return nil }
-    return try? JSONDecoder().decode(RemoteStatus.self, from: Data(bytes))
-  }
-
-  /// Replaces the file at `path`.
-  func write(_ path: String) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let bytes = try? [UInt8](encoder.encode(self)) else { return }
-    try? writeFileAtomically(path, bytes + [UInt8(ascii: "\n")])
   }
 }

@@ -1,8 +1,5 @@
-import FoundationEssentials
-import Posix
-
 /// What the server of a device says of its prefetch: the file `N.warm.json`, replaced while it changes.
-public struct WarmStatus: Codable, Equatable, Sendable {
+public struct WarmStatus: StatusFile, Equatable, Sendable {
   /// Where the prefetch is.
   public enum State: String, Codable, Sendable {
     /// It fetches.
@@ -54,19 +51,5 @@ public struct WarmStatus: Codable, Equatable, Sendable {
       change[keyPath: grade] = self[keyPath: grade] - min(self[keyPath: grade], earlier[keyPath: grade])
     }
     return change
-  }
-
-  /// Reads the file at `path`; nil where there is none, or it is damaged: it is for looking at only.
-  public static func read(_ path: String) -> WarmStatus? {
-    guard let bytes = try? readFile(path, limit: 1 << 16) else { return nil }
-    return try? JSONDecoder().decode(WarmStatus.self, from: Data(bytes))
-  }
-
-  /// Replaces the file at `path`. A file that cannot be written is no reason for anything to fail.
-  public func write(_ path: String) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let bytes = try? [UInt8](encoder.encode(self)) else { return }
-    try? writeFileAtomically(path, bytes + [UInt8(ascii: "\n")])
   }
 }
