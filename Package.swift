@@ -113,7 +113,9 @@ let package = Package(
       name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
       swiftSettings: settings),
     .testTarget(
-      name: "HostTests", dependencies: ["Host", "Device", "Trace", "Ublk", "Posix", "CLinux"], swiftSettings: settings),
+      name: "HostTests",
+      dependencies: ["Host", "Device", "Image", "TestSupport", "Trace", "Ublk", "Posix", "CLinux"],
+      swiftSettings: settings),
     .testTarget(
       name: "DeviceTests",
       dependencies: [

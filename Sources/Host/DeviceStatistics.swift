@@ -54,7 +54,7 @@ public struct DeviceStatistics: Encodable, Sendable {
 
   /// Of device `id` since it was made.
   public static func read(_ id: UInt32, _ directory: RunDirectory) throws(HostError) -> DeviceStatistics {
-    guard try directory.state(id) != nil else {
+    guard let state = try directory.state(id) else {
       throw .refused("there is no device \(id); `warmblk list` shows the devices")
     }
     let path = directory.countersPath(id)
@@ -68,7 +68,7 @@ public struct DeviceStatistics: Encodable, Sendable {
       local: Latency(histograms[.local] ?? LatencyHistogram()),
       network: Latency(histograms[.remote] ?? LatencyHistogram()),
       store: RemoteStatus.read(directory.remotePath(id))?.counts, warm: WarmStatus.read(directory.warmPath(id)),
-      recording: reading.recording, histograms: histograms)
+      recording: state.server.isAlive ? reading.recording : nil, histograms: histograms)
   }
 
   /// What came after `earlier`: counts and times of the requests in between, and grades of chunks.

@@ -5,7 +5,7 @@ import Trace
 
 /// From files to what has to be fetched.
 extension WarmPlan {
-  /// The plan of the traces that `options` and the image name; nil without any, or when nothing shall be prefetched. A
+  /// The plan of the traces that `options` and the image name; nil without any that can be read, or when nothing shall be prefetched. A
   /// trace that is damaged, or of something else, is told of, and no reason to have no disk.
   static func load(_ options: WarmOptions, _ image: Image, warn: (String) -> Void) throws(HostError) -> WarmPlan? {
     if options.mode == .off { return nil }
@@ -27,7 +27,7 @@ extension WarmPlan {
         warn("\(error); the device is made without this trace")
       }
     }
-    return WarmPlan(traces, for: image)
+    return traces.isEmpty ? nil : WarmPlan(traces, for: image)
   }
 }
 

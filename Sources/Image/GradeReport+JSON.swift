@@ -18,7 +18,7 @@ extension GradeReport {
       throw .system(call: "reading the report", path: path, error)
     }
     guard let value = JSONValue(bytes) else {
-      throw .json(name: path, key: "", "is not JSON")
+      throw .json(name: path, key: "", "is not JSON; `warmblk trace grade` writes reports")
     }
     return GradeReport(
       wasted: try parts(value, "wasted", path), untraced: try parts(value, "untraced", path))

@@ -25,6 +25,21 @@ struct RunDirectoryTests {
     try body(RunDirectory(path: path))
   }
 
+  @Test("tells of a recording as long as the server lives that records")
+  func recording() throws {
+    try withDirectory { directory in
+      let page = try CounterPage(path: directory.countersPath(3), queues: 1)
+      page.setRecording(RecordingCounts(since: 1, accesses: 2, bytes: 3, lost: 4))
+      for (server, isAlive) in [(try ProcessIdentity.current(), true), (ProcessIdentity(pid: 99, startTime: 5), false)]
+      {
+        var state = state(3)
+        state.server = server
+        try directory.write(state)
+        #expect((try DeviceStatistics.read(3, directory).recording != nil) == isAlive)
+      }
+    }
+  }
+
   @Test("is empty when it is not there")
   func absent() throws {
     let directory = RunDirectory(path: "/nonexistent/warmblk")

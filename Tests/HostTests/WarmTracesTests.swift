@@ -1,0 +1,53 @@
+import Image
+import Posix
+import Testing
+import TestSupport
+
+@testable import Host
+
+@Suite("What is to be warmed")
+struct WarmTracesTests {
+  private let scratch: Scratch
+  private let image: Image
+
+  init() throws {
+    scratch = try Scratch()
+    try scratch.write("raw", [UInt8](repeating: 7, count: 1 << 20))
+    let made = try Importer.run(ImportOptions(source: scratch("raw"), directory: scratch("image")))
+    image = try Image.open(configPath: made.configPath)
+  }
+
+  private func plan(_ traces: [String], _ mode: WarmOptions.Mode?) throws -> (plan: WarmPlan?, warnings: [String]) {
+    var options = WarmOptions()
+    options.traces = traces
+    options.mode = mode
+    var warnings: [String] = []
+    let plan = try WarmPlan.load(options, image) { warnings.append($0) }
+    return (plan, warnings)
+  }
+
+  @Test("is nothing where no trace can be read: that is told, and a device is not called warm for it")
+  func damaged() throws {
+    let bad = try scratch.write("bad", Array("no trace".utf8))
+    for mode in [nil, WarmOptions.Mode.wait, .background] {
+      let (plan, warnings) = try plan([bad], mode)
+      #expect(plan == nil)
+      #expect(warnings.count == 1 && warnings[0].contains(bad), "\(warnings)")
+    }
+  }
+
+  @Test("is what the traces name that can be read")
+  func one() throws {
+    let bad = try scratch.write("bad", Array("no trace".utf8))
+    let good = try scratch.write("good", Array("4096 8192\n".utf8))
+    let (plan, warnings) = try plan([bad, good], .wait)
+    #expect(plan?.localBytes == 8192 && warnings.count == 1)
+  }
+
+  @Test("has to be named when it is asked for, and is nothing when it is not wanted")
+  func nothing() throws {
+    #expect(throws: HostError.self) { try plan([], .wait) }
+    #expect(try plan([], nil).plan == nil)
+    #expect(try plan([scratch("missing")], .off).plan == nil)
+  }
+}
