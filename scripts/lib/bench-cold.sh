@@ -1,33 +1,13 @@
 #!/usr/bin/env bash
 # A start from a registry cold, warmed and warm, in the guest: bench-cold.sh WARMBLK REMOTE LOCAL LINK NEEDED prints rows of
-# the table, and for `far` a second table, of what `warmblk explain` foretold. REMOTE is bench/remote, LOCAL the same image as files of this machine, LINK `loopback` or `far` (a round trip of
-# 21 ms and 200 Mbit/s), NEEDED the bytes that the reads need.
+# the table, and for `far` a second table, of what `warmblk explain` foretold. REMOTE is bench/remote, LOCAL the same image as
+# files of this machine, LINK `loopback` or `far` (a round trip of 21 ms and 200 Mbit/s), NEEDED the bytes that the reads need.
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
-# shellcheck source=bench-guest.sh
-. "$(dirname "$0")/bench-guest.sh"
-# shellcheck source=bench-registry.sh
-. "$(dirname "$0")/bench-registry.sh"
-remote=$2 local=$3 link=$4 needed=$5
-
-layers_on_ram_disk "$local"
-cp "$1" /run/program
-warmblk=/run/program
-cp "$remote/lz4.json" "$remote/reads" /run/
-start_registry "$remote/blobs" /run/lz4.json
-
-# replay DEVICE: milliseconds that one reader needs for all reads.
-replay() {
-  {
-    printf 'fio version 2 iolog\n%s add\n%s open\n' "$1" "$1"
-    awk -v device="$1" '{ print device, "read", $1, $2 }' /run/reads
-    printf '%s close\n' "$1"
-  } >/run/replay
-  fio --thread --direct=1 --ioengine=psync --iodepth=1 --replay_no_stall=1 --output-format=json --name=start \
-    --read_iolog=/run/replay | jq '.jobs[0].read.runtime'
-}
-
-mb() { awk -v bytes="$1" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
+# shellcheck source=bench-replay.sh
+. "$(dirname "$0")/bench-replay.sh"
+link=$4 needed=$5
+prepare_start "$1" "$2" "$3"
 
 # start NAME WORD...: adds a device with those words, replays, and prints a row. What is fetched before the device is
 # handed over, and after.
@@ -39,7 +19,7 @@ start() {
   device=$("$warmblk" add "$@" 2>/run/said)
   added=$(($(now_ms) - began))
   before_requests=$(($(requests_so_far) - requests)) before_bytes=$(($(bytes_so_far) - bytes))
-  took=$(replay "$device")
+  took=$(replay "$device" 1)
   said=$(tr '\n' ' ' </run/said)
   # The server says each second what became of what it prefetched, and asks for the next time.
   sleep 2.5
@@ -50,7 +30,7 @@ start() {
     else "- -" end')
   "$warmblk" del --all
   requests=$(($(requests_so_far) - requests)) bytes=$(($(bytes_so_far) - bytes))
-  echo "| $link | $name | ${to_warm/_/ } | $added ms | $took ms | $((added + took)) ms | $before_requests | $((requests - before_requests)) | $(mb "$before_bytes") MB | $(awk -v a="$bytes" -v b="$needed" 'BEGIN { printf "%.2f", a / b }') | ${wasted/_/ } |"
+  echo "| $link | $name | ${to_warm/_/ } | $added ms | $took ms | $((added + took)) ms | $before_requests | $((requests - before_requests)) | $(megabytes "$before_bytes") MB | $(times_needed "$bytes") | ${wasted/_/ } |"
   echo "$name $before_requests $before_bytes $((requests - before_requests)) $((bytes - before_bytes)) $took ${to_warm%_ms}" >>/run/measured
   [[ -z $said ]] || echo "$link, $name: $said" >&2
 }
@@ -76,7 +56,7 @@ compare() {
 # Three runs, recorded on files of this machine, as a build machine would.
 for run in 1 2 3; do
   device=$("$warmblk" add --config "$config" --record "/run/run$run.trace")
-  replay "$device" >/dev/null
+  replay "$device" 1 >/dev/null
   "$warmblk" del --all
 done
 "$warmblk" trace merge /run/run?.trace -o /run/start.trace 2>/dev/null

@@ -2,7 +2,10 @@
 # The end of scripts/demo: the image in a registry that is 21 ms away, started cold and warmed.
 # demo-warm.sh WARMBLK CONFIG, as root, in a network namespace of its own (unshare -n): what it does to the network is gone
 # with that. On every way out nothing else is left behind either.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
+# shellcheck source=registry.sh
+. "$(dirname "$0")/registry.sh"
 warmblk=$1 config=$2 work="" mounted="" added=""
 
 # shellcheck disable=SC2317 # called by the trap
@@ -27,17 +30,7 @@ start_registry() {
   done < <(layer_files)
   local IFS=,
   echo "{\"repoBlobUrl\": \"http://127.0.0.1:5000/v2/demo/blobs\", \"lowers\": [${lowers[*]}]}" >"$work/image.json"
-  cat >"$work/nginx/nginx.conf" <<CONFIG
-user root; pid $work/nginx/pid; error_log $work/nginx/errors; worker_processes 1;
-events {}
-http {
-  log_format counts '\$body_bytes_sent'; access_log $work/requests counts;
-  keepalive_requests 1000000;
-  client_body_temp_path $work/nginx/temp; proxy_temp_path $work/nginx/temp; fastcgi_temp_path $work/nginx/temp;
-  uwsgi_temp_path $work/nginx/temp; scgi_temp_path $work/nginx/temp;
-  server { listen 127.0.0.1:5000; location /v2/demo/blobs/ { alias $work/blobs/; } }
-}
-CONFIG
+  registry_config "$work" "$work/blobs" demo "$work/requests" >"$work/nginx/nginx.conf"
   PATH=$PATH:/usr/sbin nginx -c "$work/nginx/nginx.conf" -p "$work/nginx" || {
     echo "demo: nginx does not start: its reason is above." >&2
     exit 1
@@ -49,15 +42,12 @@ layer_files() { sed -n 's/.*"file" *: *"\([^"]*\)".*/\1/p' "$config"; }
 
 # go_far: from now on the registry is 21 ms and 200 Mbit/s away.
 go_far() {
-  modprobe sch_netem 2>/dev/null || true
-  ip link set lo mtu 1500
-  tc qdisc add dev lo root netem delay 10.5ms rate 200mbit limit 100000 || {
+  link_like 10.5ms 200mbit 1500 || {
     echo "demo: this kernel cannot make a link slow (sch_netem), without which there is nothing to compare." >&2
     exit 1
   }
 }
 
-now_ms() { echo $(($(date +%s%N) / 1000000)); }
 seconds() { printf '%d.%d s' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 
 # start WORD...: adds a device, mounts it, reads the files of $work/files, and takes it away; leaves the milliseconds until
