@@ -23,5 +23,7 @@ if words.first == "needs", words.count == 3 {
   LookupBench.run()
   try ZFileBench.run()
 } else {
-  fatalError("not `needs IMAGE READS`: \(words.joined(separator: " "))")
+  var line = "warmblk-bench: no words, or `needs IMAGE READS`, not `\(words.joined(separator: " "))`\n"
+  line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
+  exit(64)
 }
