@@ -1,3 +1,4 @@
+import Glibc
 import Image
 import Posix
 import Testing
@@ -33,6 +34,38 @@ struct WarmTracesTests {
       let (plan, warnings) = try plan([bad], mode)
       #expect(plan == nil)
       #expect(warnings.count == 1 && warnings[0].contains(bad), "\(warnings)")
+    }
+  }
+
+  @Test("is nothing where the traces name nothing of this image, which is told as well")
+  func others() throws {
+    let beyond = try scratch.write("beyond", Array("\(1 << 40) 4096\n".utf8))
+    let (none, warnings) = try plan([beyond], .wait)
+    #expect(none == nil)
+    #expect(warnings.count == 2 && warnings[1].hasSuffix("the device is made without this trace"), "\(warnings)")
+    // One that was recorded while nothing was read is of this image all the same.
+    let idle = try scratch.write("idle", try image.emptyTrace().encoded())
+    let (empty, words) = try plan([idle], .wait)
+    #expect(empty?.ranges == 0 && words.isEmpty, "\(words)")
+  }
+
+  @Test("is told of when an acceleration layer's trace is no file, and not when it is missing or empty")
+  func own() throws {
+    for (name, isTold) in [("missing", false), ("empty", false), ("folder", true), ("device", true)] {
+      let layer = scratch(name)
+      try makeDirectories(layer)
+      switch name {
+      case "empty": try scratch.write("empty/trace", [])
+      case "folder": try makeDirectories("\(layer)/trace")
+      case "device": symlink("/dev/zero", "\(layer)/trace")
+      default: break
+      }
+      var config = image.config
+      config.accelerationLayer = ImageConfig.Lower(dir: layer)
+      var warnings: [String] = []
+      let plan = try WarmPlan.load(WarmOptions(), try Image.open(config: config)) { warnings.append($0) }
+      #expect(plan == nil && warnings.count == (isTold ? 1 : 0), "\(name): \(warnings)")
+      #expect(warnings.allSatisfy { $0.contains("\(layer)/trace is no file") }, "\(name): \(warnings)")
     }
   }
 
