@@ -37,8 +37,17 @@ extension BlobStore {
       if case .deadline = error, !deadline.hasPassed { continue }
       waiter.finish(.registry(error))
     }
-    // Credentials may be mended, and registries come back; nobody is to be flooded while they are not.
-    goOn(flight, after: flight.liveWaiters.contains { $0.deadline == nil } ? 1000 : 0)
+    goOn(flight, after: pause(of: flight, after: error))
+  }
+
+  /// Milliseconds until a flight flies again. Credentials may be mended, and registries come back; nobody is to be
+  /// flooded while they are not.
+  private func pause(of flight: Flight, after error: RegistryError) -> Int {
+    if flight.liveWaiters.contains(where: { $0.deadline == nil }) { return 1000 }
+    // Where a host rests for longer than the fetch may take, its time is said to be over before it is. Asked again at once
+    // it says so again.
+    if case .deadline = error, let deadline = flight.fetchDeadline, !deadline.hasPassed { return 250 }
+    return 0
   }
 
   /// Cancels a fetch that the origin should have ended a second ago.

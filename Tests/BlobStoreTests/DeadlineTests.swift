@@ -72,6 +72,18 @@ import TestSupport
     #expect(second.succeeds(within: 3000))
   }
 
+  @Test("a registry that rests for longer than anybody waits is not asked again and again until that time is over")
+  func resting() throws {
+    var random = SplitMix.announced("resting")
+    let blob = TestBlob(count: 5 << 16, &random)
+    let station = try Station(nil, [blob]) { _ in .failing(.deadline(FakeOrigin.place, last: nil)) }
+    let remote = try station.open(blob)
+    let wait = station.want(remote, 0..<1 << 16, .prefetch, milliseconds: 1000)
+    let took = try #require(wait.took())
+    #expect((900...2000).contains(took) && !wait.succeeds())
+    #expect(station.origin.log.requests.count <= 10, "\(station.origin.log.requests.count) requests in a second")
+  }
+
   @Test("who waits without an end gets the bytes when the registry is back")
   func patient() throws {
     var random = SplitMix.announced("patient")
