@@ -119,7 +119,8 @@ let package = Package(
     .testTarget(
       name: "DeviceTests",
       dependencies: [
-        "TestRegistry", "TestSupport", "Trace", "Posix", "CLinux", .product(name: "Crypto", package: "swift-crypto"),
+        "TestRegistry", "TestSupport", "Trace", "ZFile", "Posix", "CLinux",
+        .product(name: "Crypto", package: "swift-crypto"),
       ],
       swiftSettings: settings),
   ],

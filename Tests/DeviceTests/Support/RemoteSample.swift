@@ -49,6 +49,18 @@ struct RemoteSample: Sendable {
     )
   }
 
+  /// A disk of a test's own, the first half of it in an uncompressed layer and the rest in one of LZ4. Their files stay in
+  /// `scratch` only until they are pushed.
+  static func push(_ raw: String, in scratch: Scratch) throws -> RemoteSample {
+    let size = Int(try Descriptor.open(raw).status().st_size)
+    try need("sh", "-c", "head -c \(size / 2) \(raw) >\(raw).half && truncate -s \(size) \(raw).half")
+    let lower = try Warmblk.importing("\(raw).half", to: scratch("lower"), ["--compress", "none"])
+    _ = try Warmblk.importing(raw, to: scratch("upper"), ["--compress", "lz4", "--parent", lower])
+    let layers = try registry().push(["lower", "upper"].map { scratch("\($0)/overlaybd.commit") })
+    try need("rm", "-r", scratch("lower"), scratch("upper"), "\(raw).half")
+    return RemoteSample(raw: raw, layers: layers)
+  }
+
   var size: Int { layers.reduce(0) { $0 + $1.size } }
 
   // MARK: Making them
