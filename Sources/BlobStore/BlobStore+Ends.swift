@@ -34,7 +34,10 @@ extension BlobStore {
   private func failed(_ flight: Flight, _ error: RegistryError) {
     for waiter in flight.liveWaiters {
       guard let deadline = waiter.deadline else { continue }
-      if case .deadline = error, !deadline.hasPassed { continue }
+      if case .deadline = error, !deadline.hasPassed {
+        waiter.lastError = error
+        continue
+      }
       waiter.finish(.registry(error))
     }
     goOn(flight, after: pause(of: flight, after: error))

@@ -14,6 +14,8 @@ final class Waiter: @unchecked Sendable {
   var missing = 0
   /// Whether it had to wait at all.
   var hasWaited = false
+  /// What the registry said while there was time left: what is told when there is none.
+  var lastError: RegistryError?
   private var completion: ((BlobError?) -> Void)?
 
   init(

@@ -28,9 +28,9 @@ extension OnDevice {
       try CheckedDisk.write(scratch("raw"))
       let digest = try need("sha256sum", scratch("raw")).prefix(64)
       let config = try RemoteSample.push(scratch("raw"), in: scratch).config(scratch)
-      let trace = try scratch.write("reads", StartReads(of: CheckedDisk.size, count: 1500).text)
+      let trace = try scratch.write("reads", StartReads(of: CheckedDisk.size, count: 800).text)
       for (mode, words) in [
-        ("off", []), ("background", ["--trace", trace, "--prefetch-rate", "2M"]), ("wait", ["--trace", trace]),
+        ("off", []), ("background", ["--trace", trace, "--prefetch-rate", "256K"]), ("wait", ["--trace", trace]),
       ] {
         for order in ["randread", "read"] {
           let cache = ["--cache", scratch("cache.\(mode).\(order)")]
@@ -45,7 +45,7 @@ extension OnDevice {
           let row = try Warmblk.row(disk)
           #expect(row.errors == 0 && row.problem == nil && (row.warm == nil) == (mode == "off"), "\(row)")
           if mode != "off" {
-            let warm = try Warmblk.warmth(disk) { $0.state == "warm" }
+            let warm = try Warmblk.warmth(disk, seconds: 30) { $0.state == "warm" }
             #expect(warm.failedBytes == 0 && warm.trouble == nil, "\(warm)")
           }
           try Warmblk.del(disk)

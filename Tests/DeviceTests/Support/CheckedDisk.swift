@@ -4,7 +4,7 @@ import Testing
 /// A disk each of whose blocks says where it belongs, and its sum, as fio writes and checks them: nothing of it reads
 /// right that is damaged or at the wrong place.
 enum CheckedDisk {
-  static let size = 16 << 20
+  static let size = 8 << 20
 
   /// Writes one, half of which can be compressed, to a file.
   static func write(_ path: String) throws {
