@@ -12,10 +12,10 @@ extension WarmPlan {
     var paths = options.traces
     if let own = image.config.ownTrace { paths.append(own) }
     if paths.isEmpty {
-      if options.mode == nil, options.bytesPerSecond == nil { return nil }
+      if options.mode == nil, options.level == .blob, options.bytesPerSecond == nil { return nil }
       throw .refused(
-        "nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm "
-          + "and --prefetch-rate out")
+        "nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm, "
+          + "--warm-into and --prefetch-rate out")
     }
     var traces: [AccessTrace] = []
     for path in paths {
@@ -27,7 +27,7 @@ extension WarmPlan {
         warn("\(error); the device is made without this trace")
       }
     }
-    return traces.isEmpty ? nil : WarmPlan(traces, for: image)
+    return traces.isEmpty ? nil : WarmPlan(traces, for: image, includesDevice: options.level == .pageCache)
   }
 }
 
