@@ -7,9 +7,8 @@ import Synchronization
 /// pages of a block device when the last one who has it open closes it.
 ///
 /// A thread of its own does both. It has the disk in a table of descriptors of its own as well, apart from that of the
-/// process: who closes a disk as the last one waits for the reads of it that are under way. If this process did that while
-/// it dies it would wait, uninterruptibly, for what the driver fails only when the process has closed the device's other
-/// side, which comes later in the same table.
+/// process: who closes a disk as the last one waits, uninterruptibly, for the reads of it that are under way. A process that
+/// dies must not come to that before it has closed the device's other side, and nobody promises the order in one table.
 public final class HeldDisk: Sendable {
   /// How far the filling is.
   public struct Progress: Sendable, Equatable {
