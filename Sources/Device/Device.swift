@@ -26,6 +26,8 @@ public final class Device: @unchecked Sendable {
   public let counters: CounterPage
   /// Records what is read.
   public let recorder: Recorder
+  /// Holds its disk open for the sake of its page cache, if it is asked to.
+  public let heldDisk: HeldDisk
 
   private var control: Control
   private let layers: LayerTable
@@ -102,6 +104,7 @@ public final class Device: @unchecked Sendable {
     let dataPath = Self.dataPath(info.features)
     self.dataPath = dataPath
     self.image = image
+    heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)")
     recorder = Recorder(queues: info.queues, deviceBytes: image.virtualSize)
     self.ended = ended
     self.control = control
@@ -189,6 +192,8 @@ public final class Device: @unchecked Sendable {
   public func stop(_ deadline: Deadline) throws(DeviceError) {
     // The kernel waits for requests that wait for a registry.
     image.remote?.store.stop()
+    // A server that has the disk open itself would be its last user. If a read does not end, STOP_DEV ends it.
+    _ = heldDisk.release(Deadline(milliseconds: 1000))
     control.deadline = deadline
     var firstError: DeviceError?
     do throws(UblkError) { try control.stop(id) } catch { if error.errno != .noDevice { firstError = .ublk(error) } }

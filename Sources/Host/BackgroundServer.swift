@@ -10,6 +10,8 @@ public enum StartNews: Sendable {
   case warning(String)
   /// So many bytes of so many are at hand.
   case progress(done: UInt64, total: UInt64)
+  /// All of these are; so many bytes of so many are in the page cache.
+  case filling(done: UInt64, total: UInt64)
   /// What is at hand, in one line.
   case warmed(String)
 }
@@ -69,10 +71,13 @@ public struct BackgroundServer {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id
       case .warning(let text): tell(.warning(text))
+      // It gets on, and ends by itself.
       case .progress(let done, let total):
-        // It gets on, and ends by itself.
         deadline = Deadline(milliseconds: timeout * 1000)
         tell(.progress(done: done, total: total))
+      case .filling(let done, let total):
+        deadline = Deadline(milliseconds: timeout * 1000)
+        tell(.filling(done: done, total: total))
       case .warmed(let text): tell(.warmed(text))
       case .failed(let text): failure = text
       case nil: tell(.warning(line))

@@ -93,6 +93,9 @@ final class ControlLoop {
       try GradeFile.write(report, path, try folder(of: path, peer))
       func bytes(_ parts: [GradeReport.Part]) -> UInt64 { parts.reduce(0) { $0 + UInt64($1.stored.count) } }
       return .graded(wasted: bytes(report.wasted), untraced: bytes(report.untraced))
+    case .releaseDisk:
+      if device.heldDisk.release(Deadline(milliseconds: 2000)) { return .done }
+      throw .refused("\(device.path) is being read into its page cache, and a read does not end within 2 s")
     }
   }
 

@@ -10,9 +10,11 @@ enum ControlRequest: Codable, Equatable {
   case stopRecording
   /// Write what became of what was prefetched to a file at `path`, whose folder comes along as a descriptor.
   case grade(path: String)
+  /// Close the disk, which the server may hold open for its page cache: somebody wants to take it away.
+  case releaseDisk
 
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade"]
+  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk"]
 }
 
 /// The answer, one line of JSON.

@@ -33,6 +33,11 @@ struct FirstRecording {
   /// What the options and the image ask for; nil for nothing. Before the server leaves the caller's mount table.
   static func wanted(_ options: ServerOptions, warn: (String) -> Void) throws(HostError) -> FirstRecording? {
     let asked = try emptyFile(options.config.recordTracePath, warn)
+    if options.warm.level == .pageCache, let path = options.recordPath ?? asked {
+      throw .refused(
+        "recording to \(path) with --warm-into page-cache: the filling would be recorded, and what is read from memory "
+          + "later would not; use --warm-into blob")
+    }
     if let path = options.recordPath {
       if let asked {
         throw .refused("--record \(path): the image's recordTracePath, \(asked), is empty and recorded into; use one")

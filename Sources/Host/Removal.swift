@@ -54,7 +54,7 @@ public struct Removal {
       note("its server (pid \(server.pid)) is stopped; letting it go on so that it can end")
       try server.signal(SIGCONT)
     }
-    if !options.isForced { try stopUnlessOpen() }
+    if !options.isForced, serverLetsGo() { try stopUnlessOpen() }
     try end(server)
     if disk.hasCharacterNode { try deleteFromKernel() }
     try directory.remove(id, server: server)
@@ -104,6 +104,20 @@ public struct Removal {
   /// All servers of this machine: their mount tables are copies.
   private var servers: Set<Int32> {
     Set(((try? directory.ids()) ?? []).compactMap { (try? directory.state($0))?.server.pid })
+  }
+
+  /// Has the server close its disk if it may hold it open for its page cache: the kernel counts it among the users. False
+  /// when it does not: then the disk goes the way that it goes where the kernel cannot count, after our look.
+  private func serverLetsGo() -> Bool {
+    guard WarmStatus.read(directory.warmPath(id))?.level == .pageCache else { return true }
+    let wait = Deadline(milliseconds: min(4000, options.timeout * 250))
+    do throws(HostError) {
+      _ = try ControlClient(id: id, directory: directory).ask(.releaseDisk, wait)
+      return true
+    } catch {
+      note("\(error); nobody else had the disk open, so it is taken away all the same")
+      return false
+    }
   }
 
   /// Where the kernel can do it (7.0), stops the disk only if nobody has it open, in one step: nobody can open it

@@ -81,6 +81,8 @@ struct Server {
       try waitUntilUsable(device)
       try directory.write(state(image, device.id, device.queueCount, .serving, dataPath: device.dataPath))
       watch?.report(log)
+      // `del` learns from it that the disk may be held open.
+      warming?.report(directory.warmPath(device.id))
       if let warming { try wait(for: warming, device, signals, report) }
       try report(.ready(device.id))
     } catch {
@@ -184,11 +186,10 @@ struct Server {
     var entries = Self.entries(device, signals) + [Self.entry(warming.changeDescriptor)]
     var lastSaid: UInt64 = 0
     while true {
-      warming.step(log)
+      warming.step(device, log)
       if warming.isEnough || deadline?.hasPassed ?? false { break }
       if monotonicNanoseconds() - lastSaid > 100_000_000 {
-        let (done, total) = warming.share
-        try report(.progress(done: done, total: total))
+        try report(warming.news)
         warming.report(directory.warmPath(device.id))
         lastSaid = monotonicNanoseconds()
       }
@@ -224,7 +225,7 @@ struct Server {
         log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
       }
       watch?.report(log)
-      warming?.step(log)
+      warming?.step(device, log)
       warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")

@@ -4,6 +4,8 @@ enum StartMessage: Equatable {
   case warning(String)
   /// So many bytes of so many are at hand; also said when nothing changed, as a sign of life.
   case progress(done: UInt64, total: UInt64)
+  /// All of these are; so many bytes of so many are in the page cache.
+  case filling(done: UInt64, total: UInt64)
   /// What is at hand now that nobody waits any longer.
   case warmed(String)
   /// The device can be used.
@@ -16,6 +18,7 @@ enum StartMessage: Equatable {
     switch self {
     case .warning(let text): "warning \(Self.flat(text))\n"
     case .progress(let done, let total): "progress \(done) \(total)\n"
+    case .filling(let done, let total): "filling \(done) \(total)\n"
     case .warmed(let text): "warmed \(Self.flat(text))\n"
     case .ready(let id): "ready \(id)\n"
     case .failed(let text): "failed \(Self.flat(text))\n"
@@ -28,10 +31,10 @@ enum StartMessage: Equatable {
     let text = String(line[line.index(after: blank)...])
     switch line[..<blank] {
     case "warning": self = .warning(text)
-    case "progress":
+    case "progress", "filling":
       let numbers = text.split(separator: " ")
       guard numbers.count == 2, let done = UInt64(numbers[0]), let total = UInt64(numbers[1]) else { return nil }
-      self = .progress(done: done, total: total)
+      self = line[..<blank] == "filling" ? .filling(done: done, total: total) : .progress(done: done, total: total)
     case "warmed": self = .warmed(text)
     case "failed": self = .failed(text)
     case "ready":

@@ -10,10 +10,20 @@ public struct WarmOptions: Sendable {
     case wait
   }
 
+  /// What warm means.
+  public enum Level: String, Codable, Sendable, CaseIterable {
+    /// The bytes, as stored, are on this machine.
+    case blob
+    /// The device's page cache has them as well, decoded: for those who open it buffered.
+    case pageCache = "page-cache"
+  }
+
   /// Files that say what will be read, absolute paths, besides the image's own.
   public var traces: [String] = []
   /// When the device is handed over; nil: in the background, if there is a trace.
   public var mode: Mode?
+  /// What warm means.
+  public var level = Level.blob
   /// The part of the bytes, 0 to 1, that is waited for.
   public var share = 1.0
   /// Milliseconds that are waited at the most; nil for as long as it takes.

@@ -4,7 +4,7 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
   public enum State: String, Codable, Sendable {
     /// It fetches.
     case warming
-    /// All that was wanted is here.
+    /// All that was wanted is here, and in the page cache if that was asked for.
     case warm
     /// It has ended, and something did not come.
     case incomplete
@@ -12,6 +12,8 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
 
   /// Where the prefetch is.
   public var state: State
+  /// What warm means for this device.
+  public var level = WarmOptions.Level.blob
   /// Bytes, as stored, that the traces name.
   public var wantedBytes: UInt64 = 0
   /// Of these, bytes that were here before.
@@ -22,6 +24,8 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
   public var failedBytes: UInt64 = 0
   /// Bytes that the traces name in layers that are files of this machine: they are not among those that are wanted.
   public var localBytes: UInt64 = 0
+  /// What is in the page cache; nil with ``WarmOptions/Level/blob``.
+  public var pageCache: PageCache?
   /// Requests for them.
   public var requests: UInt64 = 0
   /// Milliseconds that it took, or takes so far.
@@ -40,6 +44,26 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
   public var untracedChunks: UInt64 = 0
   /// What failed last; nil when nothing did.
   public var trouble: String?
+
+  /// What the server has read into the page cache of its device.
+  public struct PageCache: Codable, Equatable, Sendable {
+    /// Bytes of the disk that the traces name, in whole pages.
+    public var wantedBytes: UInt64
+    /// Of these, bytes that were read.
+    public var filledBytes: UInt64
+    /// Of these, bytes that could not be read.
+    public var failedBytes: UInt64
+    /// Milliseconds that it took, or takes so far.
+    public var milliseconds: UInt64
+    /// Whether the server holds the disk open, so that the pages stay when its users close it.
+    public var isHeld: Bool
+  }
+
+  /// The part, of 100, of what is wanted that is here: bytes as stored, and bytes of the disk if they are wanted too.
+  public var percent: UInt64 {
+    let wanted = wantedBytes + (pageCache?.wantedBytes ?? 0)
+    return (residentBytes + fetchedBytes + (pageCache?.filledBytes ?? 0)) * 100 / max(1, wanted)
+  }
 
   /// At the start of a prefetch.
   public init(state: State) { self.state = state }

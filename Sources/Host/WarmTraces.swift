@@ -17,10 +17,10 @@ extension WarmPlan {
       warn("\(path) is no file; the device is made without this trace")
     }
     if paths.isEmpty {
-      if options.mode == nil, options.bytesPerSecond == nil { return nil }
+      if options.mode == nil, options.level == .blob, options.bytesPerSecond == nil { return nil }
       throw .refused(
-        "nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm "
-          + "and --prefetch-rate out")
+        "nothing says what to warm: the image has no trace of its own; name one with --trace, or leave --warm, "
+          + "--warm-into and --prefetch-rate out")
     }
     var traces: [AccessTrace] = []
     for path in paths {
@@ -37,7 +37,7 @@ extension WarmPlan {
         warn("\(error); the device is made without this trace")
       }
     }
-    return traces.isEmpty ? nil : WarmPlan(traces, for: image)
+    return traces.isEmpty ? nil : WarmPlan(traces, for: image, includesDevice: options.level == .pageCache)
   }
 }
 

@@ -17,6 +17,9 @@ final class Warming {
   private let grades = LastGrades()
   private var endedAt: UInt64?
   private var written: WarmStatus?
+  /// Once its page cache is being filled.
+  private var disk: HeldDisk?
+  private var wasFillTold = false
   private let fetchesBefore: UInt64
 
   /// Starts fetching what `plan` names.
@@ -53,26 +56,47 @@ final class Warming {
     prefetcher.stop()
   }
 
-  /// Looks whether everything has been tried once, and says then how that went.
-  func step(_ log: Logger) {
+  /// Takes the next step when its time has come: once everything has been tried, says how that went; once all of it is
+  /// here, has the page cache of `device` filled, if that is wanted, and says how that went.
+  func step(_ device: Device, _ log: Logger) {
     prefetcher.clearChange()
     let progress = prefetcher.progress
-    guard progress.hasEnded, endedAt == nil else { return }
-    endedAt = monotonicNanoseconds()
-    if let error = progress.lastError { log.warning("prefetch: \(error)") }
+    if progress.hasEnded, endedAt == nil {
+      endedAt = monotonicNanoseconds()
+      if let error = progress.lastError { log.warning("prefetch: \(error)") }
+      if options.level == .blob || !progress.isWarm { log.info("\(summary)") }
+    }
+    // Reads of what is not here would take as long as the registry is away.
+    guard options.level == .pageCache, progress.hasEnded, progress.isWarm, !wasFillTold else { return }
+    if disk == nil {
+      disk = device.heldDisk
+      do throws(Errno) {
+        try device.heldDisk.fill(plan.deviceRanges, change: prefetcher.changeDescriptor)
+      } catch {
+        log.warning("the page cache of \(device.path) is not filled: \(error)")
+      }
+    }
+    guard let pages = disk?.progress, pages.isOver else { return }
+    wasFillTold = true
+    if let error = pages.lastError { log.warning("the page cache of \(device.path): \(error)") }
     log.info("\(summary)")
   }
 
-  /// Bytes that are here and bytes that are wanted.
-  var share: (done: UInt64, total: UInt64) {
+  /// What is waited for now, bytes that are there and bytes that are wanted: first those as stored, then those of the disk.
+  var news: StartMessage {
+    if let pages = disk?.progress { return .filling(done: pages.filledBytes, total: pages.wantedBytes) }
     let progress = prefetcher.progress
-    return (progress.hereBytes, progress.wantedBytes)
+    return .progress(done: progress.hereBytes, total: progress.wantedBytes)
   }
 
   /// Whether nobody has to wait any longer.
   var isEnough: Bool {
     let progress = prefetcher.progress
-    return progress.hasEnded || Double(progress.hereBytes) >= Double(progress.wantedBytes) * options.share
+    let isFilling = options.level == .pageCache
+    let done = progress.hereBytes + (disk?.progress.filledBytes ?? 0)
+    let total = progress.wantedBytes + (isFilling ? plan.deviceBytes : 0)
+    if Double(done) >= Double(total) * options.share { return true }
+    return progress.hasEnded && (!isFilling || !progress.isWarm || disk?.progress.isOver ?? false)
   }
 
   // MARK: In numbers
@@ -87,6 +111,11 @@ final class Warming {
       + "\(formatBytes(status.residentBytes)) were here, \(formatTime(status.milliseconds * 1_000_000))"
       + (rate > 0 ? ", \(formatBytes(rate))/s" : "")
     if status.localBytes > 0 { words += "; \(formatBytes(status.localBytes)) are in files of this machine" }
+    if let pages = status.pageCache {
+      words += "; page cache: \(formatBytes(pages.filledBytes)) of \(formatBytes(pages.wantedBytes))"
+      if pages.milliseconds > 0 { words += " in \(formatTime(pages.milliseconds * 1_000_000))" }
+      if pages.failedBytes > 0 { words += ", \(formatBytes(pages.failedBytes)) cannot be read" }
+    }
     let here = status.residentBytes + status.fetchedBytes
     if here < status.wantedBytes {
       words += "; \(here * 100 / max(1, status.wantedBytes)) % of \(formatBytes(status.wantedBytes)) so far"
@@ -102,6 +131,14 @@ final class Warming {
     let progress = prefetcher.progress
     let grades = grades.value
     var status = WarmStatus(state: progress.isWarm ? .warm : progress.isOver ? .incomplete : .warming)
+    if options.level == .pageCache {
+      let pages = disk?.progress ?? HeldDisk.Progress()
+      if progress.isWarm { status.state = pages.isFilled ? .warm : pages.isOver ? .incomplete : .warming }
+      status.pageCache = WarmStatus.PageCache(
+        wantedBytes: plan.deviceBytes, filledBytes: pages.filledBytes, failedBytes: pages.failedBytes,
+        milliseconds: pages.milliseconds, isHeld: pages.isHeld)
+    }
+    status.level = options.level
     status.wantedBytes = progress.wantedBytes
     status.residentBytes = progress.residentBytes
     status.fetchedBytes = progress.fetchedBytes
@@ -115,7 +152,8 @@ final class Warming {
     status.untracedChunks = grades.untraced
     let isJudged = endedAt.map { monotonicNanoseconds() - $0 > Self.window * 1_000_000 } ?? false
     if isJudged { status.wastedChunks = grades.unread } else { status.unreadChunks = grades.unread }
-    status.trouble = progress.lastError.map { "\($0)" }
+    status.trouble =
+      progress.lastError.map { "\($0)" } ?? disk?.progress.lastError.map { "the page cache: \($0)" }
     return status
   }
 

@@ -22,6 +22,11 @@ public struct WarmPlan: Sendable {
   public private(set) var remoteBytes: UInt64 = 0
   /// Bytes of layers that are files of this machine: they need not come.
   public private(set) var localBytes: UInt64 = 0
+  /// What of the disk the traces name, for its page cache: whole pages, each once, in the order of first touch. Empty
+  /// unless it was asked for.
+  public private(set) var deviceRanges: [Range<UInt64>] = []
+  /// Bytes of these.
+  public private(set) var deviceBytes: UInt64 = 0
 
   /// Bytes between two ranges that are fetched with them, because a request of their own costs as much: its head, its
   /// answer's head, and the work on both sides. `scripts/bench remote`, reads that need 14.0 MB: with 0 it is 994 requests
@@ -32,8 +37,12 @@ public struct WarmPlan: Sendable {
   /// What is rounded to: what the store has or has not.
   static let unit = BlobStore.residencyBytes
 
-  /// The plan for `traces`, which are of `image`.
-  public init(_ traces: [AccessTrace], for image: Image) {
+  /// The plan for `traces`, which are of `image`. `includesDevice`: also of what of the disk they name.
+  public init(_ traces: [AccessTrace], for image: Image, includesDevice: Bool = false) {
+    if includesDevice {
+      deviceRanges = Self.deviceRanges(traces, deviceSize: image.virtualSize)
+      deviceBytes = deviceRanges.reduce(0) { $0 + UInt64($1.count) }
+    }
     var parts = image.layers.map { LayerParts(size: $0.blob.fileSize, isRemote: $0.blob.remote != nil) }
     if let only = traces.first, traces.count == 1 {
       for access in only.accesses { add(access, image, &parts) }

@@ -37,14 +37,20 @@ struct Add: ParsableCommand {
       try Preflight.check(allowingBadKernel: device.allowBadKernel)
       let server = BackgroundServer(try device.serverOptions(timeout: timeout), timeout: timeout)
       let line = ProgressLine("warming")
+      let pages = ProgressLine("filling the page cache")
       let id = try server.start { news in
         switch news {
         case .warning(let text):
           line.end()
+          pages.end()
           printError("warmblk add: warning: \(text)")
         case .progress(let done, let total): line.show(Progress(done: done, total: total))
+        case .filling(let done, let total):
+          line.end()
+          pages.show(Progress(done: done, total: total))
         case .warmed(let text):
           line.end()
+          pages.end()
           printError(text)
         }
       }

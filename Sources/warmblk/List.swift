@@ -9,7 +9,7 @@ struct List: ParsableCommand {
       One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so
       reads wait), dead (its server is gone) or unknown (its state file is damaged); what is wrong and what to do is
       said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
-      WARM is how much of what its traces name is on this machine, or yes.
+      WARM is how much of what its traces name is on this machine, and in the page cache if that was asked for, or yes.
       FETCHED is what came from a registry since the device was made; what the node's cache had is not in it.
 
         warmblk list
@@ -57,7 +57,7 @@ struct List: ParsableCommand {
     switch warm.state {
     case .warm: "yes"
     case .warming, .incomplete:
-      "\((warm.residentBytes + warm.fetchedBytes) * 100 / max(1, warm.wantedBytes)) %"
+      "\(warm.percent) %"
     }
   }
 }

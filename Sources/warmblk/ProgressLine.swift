@@ -26,6 +26,7 @@ final class ProgressLine {
   /// Takes the line away: what follows begins where it began.
   func end() {
     if width > 0 { write("") }
+    width = 0
   }
 
   private func write(_ text: String) {

@@ -75,10 +75,14 @@ struct Stats: ParsableCommand {
 
   private static func line(_ warm: WarmStatus) -> String {
     let trouble = warm.trouble.map { "; \($0)" } ?? ""
+    let pages =
+      warm.pageCache.map {
+        "; page cache: \(formatBytes($0.filledBytes)) of \(formatBytes($0.wantedBytes))\($0.isHeld ? "" : ", not held")"
+      } ?? ""
     return "prefetch: \(warm.state.rawValue), \(formatBytes(warm.wantedBytes)) wanted, "
       + "\(formatBytes(warm.residentBytes)) were here, \(formatBytes(warm.fetchedBytes)) fetched in "
       + "\(warm.requests) requests; chunks: \(warm.hitChunks) hit, \(warm.lateChunks) late, \(warm.wastedChunks) wasted, "
-      + "\(warm.failedChunks) failed, \(warm.untracedChunks) untraced\(trouble)"
+      + "\(warm.failedChunks) failed, \(warm.untracedChunks) untraced\(pages)\(trouble)"
   }
 
   private static let columns = [

@@ -28,6 +28,12 @@ struct WarmArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "What warm means: blob, the bytes are on this machine; page-cache, they are also decoded in the device's page cache, which the server keeps by holding the device open. Only for who opens the device buffered, like a VM; a mount has caches of its own. Default: blob.",
+      valueName: "blob|page-cache"))
+  var warmInto: WarmOptions.Level?
+
+  @Option(
+    help: ArgumentHelp(
       "Bytes a second that the device may prefetch, like 20M. All devices of the node together: warmblk.prefetchMBps of the service configuration.",
       valueName: "bytes"))
   var prefetchRate: ByteCount?
@@ -37,8 +43,8 @@ struct WarmArguments: ParsableArguments {
       if warmUntil != nil { throw ValidationError("--warm-until is for --warm=wait.") }
       if warmDeadline != nil { throw ValidationError("--warm-deadline is for --warm=wait.") }
     }
-    if warm == .off, !trace.isEmpty || prefetchRate != nil {
-      throw ValidationError("--warm=off prefetches nothing: leave --trace and --prefetch-rate out.")
+    if warm == .off, !trace.isEmpty || warmInto != nil || prefetchRate != nil {
+      throw ValidationError("--warm=off prefetches nothing: leave --trace, --warm-into and --prefetch-rate out.")
     }
     if let prefetchRate, prefetchRate.bytes < 1024 {
       throw ValidationError("--prefetch-rate \(prefetchRate.bytes): 1K a second at the least.")
@@ -57,6 +63,7 @@ struct WarmArguments: ParsableArguments {
     }
     options.traces = trace.map { absolutePath($0) }
     options.mode = warm
+    options.level = warmInto ?? .blob
     options.share = warmUntil?.share ?? 1
     options.deadline = warmDeadline?.milliseconds
     options.bytesPerSecond = prefetchRate?.bytes
@@ -65,6 +72,7 @@ struct WarmArguments: ParsableArguments {
 }
 
 extension WarmOptions.Mode: ExpressibleByArgument {}
+extension WarmOptions.Level: ExpressibleByArgument {}
 
 /// A part of a whole as people write it: `95%` or `95`.
 struct Percent: ExpressibleByArgument {

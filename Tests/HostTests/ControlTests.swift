@@ -27,12 +27,15 @@ struct ControlTests {
   @Test("requests and replies are what they were after their way, and look as the documentation says")
   func lines() throws {
     let plan = RecordingPlan(path: "/a b/x.trace", form: .overlaybd, durationMax: 5, idleMax: nil, bytesMax: 1 << 20)
-    for request in [ControlRequest.startRecording(plan: plan), .stopRecording, .grade(path: "/a b/r.json")] {
+    for request in [
+      ControlRequest.startRecording(plan: plan), .stopRecording, .grade(path: "/a b/r.json"), .releaseDisk,
+    ] {
       let line = try ControlLine.encode(request)
       #expect(line.last == 10 && !line.dropLast().contains(10))
       #expect(try ControlLine.request(Array(line.dropLast())) == request)
     }
     #expect(try ControlLine.encode(ControlRequest.stopRecording) == Array("{\"stopRecording\":{}}\n".utf8))
+    #expect(try ControlLine.encode(ControlRequest.releaseDisk) == Array("{\"releaseDisk\":{}}\n".utf8))
     let report = RecordingReport(
       path: "/x", accesses: 3, bytes: 12288, milliseconds: 1250, lost: 1, fileBytes: 300, reason: .idle)
     for reply in [
@@ -54,7 +57,7 @@ struct ControlTests {
     do throws(HostError) {
       Issue.record("it was taken for \(try ControlLine.request(Array(text.utf8)))")
     } catch {
-      #expect("\(error)".contains("startRecording, stopRecording, grade"))
+      #expect("\(error)".contains("startRecording, stopRecording, grade, releaseDisk"))
     }
   }
 

@@ -27,7 +27,7 @@ struct MessageTests {
   func startMessages() {
     for message in [
       StartMessage.warning("a b"), .ready(3), .ready(1_048_575), .failed("why: x"), .progress(done: 0, total: 0),
-      .progress(done: 5, total: .max), .warmed("warm: 3 ranges, 5 KiB fetched"),
+      .progress(done: 5, total: .max), .filling(done: 7, total: 9), .warmed("warm: 3 ranges, 5 KiB fetched"),
     ] {
       #expect(StartMessage(parsing: String(message.line.dropLast())) == message)
     }
@@ -36,6 +36,7 @@ struct MessageTests {
     for line in [
       "", "ready", "ready x", "ready -1", "ready 99999999999", "Fatal error: boo", "progress", "progress 1",
       "progress 1 x", "progress 1 2 3", "progress 1 x 2", "progress -1 2", "progress 1 18446744073709551616",
+      "filling 1", "filling 1 x",
     ] {
       #expect(StartMessage(parsing: line) == nil, "\(line)")
     }

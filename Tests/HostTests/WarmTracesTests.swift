@@ -1,3 +1,4 @@
+import Device
 import Glibc
 import Image
 import Posix
@@ -18,10 +19,13 @@ struct WarmTracesTests {
     image = try Image.open(configPath: made.configPath)
   }
 
-  private func plan(_ traces: [String], _ mode: WarmOptions.Mode?) throws -> (plan: WarmPlan?, warnings: [String]) {
+  private func plan(
+    _ traces: [String], _ mode: WarmOptions.Mode?, _ level: WarmOptions.Level = .blob
+  ) throws -> (plan: WarmPlan?, warnings: [String]) {
     var options = WarmOptions()
     options.traces = traces
     options.mode = mode
+    options.level = level
     var warnings: [String] = []
     let plan = try WarmPlan.load(options, image) { warnings.append($0) }
     return (plan, warnings)
@@ -81,6 +85,33 @@ struct WarmTracesTests {
   func nothing() throws {
     #expect(throws: HostError.self) { try plan([], .wait) }
     #expect(try plan([], nil).plan == nil)
+    let error = #expect(throws: HostError.self) { try plan([], nil, .pageCache) }
+    #expect(error?.description.contains("--warm-into") ?? false)
     #expect(try plan([scratch("missing")], .off).plan == nil)
+  }
+
+  @Test("is also of the disk, where its page cache shall have it")
+  func pageCache() throws {
+    let trace = try scratch.write("reads", Array("4096 8192\n".utf8))
+    #expect(try plan([trace], .wait).plan?.deviceRanges == [])
+    let plan = try plan([trace], .wait, .pageCache).plan
+    #expect(plan?.deviceRanges == [4096..<12288] && plan?.deviceBytes == 8192 && plan?.localBytes == 8192)
+  }
+
+  @Test("is not read into a page cache while that is recorded: the reads of it would be all that is seen")
+  func recorded() throws {
+    let empty = try scratch.write("empty", [])
+    for (record, own) in [(scratch("trace"), nil), (nil, empty)] as [(String?, String?)] {
+      var config = try ImageConfig.load(scratch("image/image.json"))
+      config.recordTracePath = own
+      var options = ServerOptions(
+        config: config, device: DeviceOptions(), directory: RunDirectory(path: scratch("run")), remote: RemoteSettings()
+      )
+      options.recordPath = record
+      options.warm.level = .pageCache
+      let error = #expect(throws: HostError.self) { _ = try FirstRecording.wanted(options) { _ in } }
+      let path = record ?? empty
+      #expect(error?.description.contains("recording to \(path) with --warm-into page-cache") ?? false)
+    }
   }
 }

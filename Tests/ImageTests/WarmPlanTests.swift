@@ -148,6 +148,56 @@ struct WarmPlanTests {
     #expect(left == expected.filter { $0.key != setup.digests[1] })
   }
 
+  @Test("every part of the disk that was read is named once for its page cache, also where small blocks share a KiB")
+  func device() throws {
+    let scratch = try Scratch(inMemory: true)
+    try scratch.write("raw", [UInt8](repeating: 7, count: 1 << 20))
+    var options = ImportOptions(source: scratch("raw"), directory: scratch("a"))
+    options.compression = .lz4
+    let image = try Image.open(configPath: try Importer.run(options).configPath)
+    let reads = [4096..<8192, 65536..<131072, 12288..<16384, 69632..<73728] as [Range<UInt64>]
+    let traces = try reads.enumerated().map { number, range in
+      try image.trace(of: [DeviceRead(microseconds: UInt64(9 - number), range: range)]).trace
+    }
+    let plan = WarmPlan(traces, for: image, includesDevice: true)
+    // What was named twice is due when it was wanted first.
+    #expect(plan.deviceRanges == [reads[1], reads[2], reads[0]] && plan.deviceBytes == 73728)
+    #expect(plan.ranges < 18, "so small that they share: \(plan.ranges)")
+    #expect(WarmPlan(traces, for: image).deviceRanges == [])
+  }
+
+  @Test("for a page cache each page that is named is named once, and no other, to the odd end of the disk")
+  func pages() {
+    var random = SplitMix.announced("pages of traces")
+    for _ in 0..<200 {
+      let size = UInt64.random(in: 1...400_000, using: &random)
+      let pages = Int((size + 4095) / 4096)
+      var first = [UInt64](repeating: .max, count: pages)
+      let traces = (0..<Int.random(in: 0...3, using: &random)).map { _ in
+        let accesses = (0..<Int.random(in: 0...40, using: &random)).map { _ in
+          let start = UInt64.random(in: 0...size, using: &random)
+          let end = UInt64.random(in: start...start + 20_000, using: &random)
+          let time = UInt64.random(in: 0...1000, using: &random)
+          if start < min(end, size) {
+            for page in Int(start / 4096)...Int((min(end, size) - 1) / 4096) { first[page] = min(first[page], time) }
+          }
+          return TraceAccess(microseconds: time, device: start..<end, layer: 0, stored: 0..<1)
+        }
+        return AccessTrace(imageName: "", deviceSize: size, layers: [], accesses: accesses)
+      }
+      let ranges = WarmPlan.deviceRanges(traces, deviceSize: size)
+      var times = [Int](repeating: 0, count: pages)
+      for range in ranges {
+        #expect(range.lowerBound % 4096 == 0 && (range.upperBound % 4096 == 0 || range.upperBound == size))
+        for page in Int(range.lowerBound / 4096)..<Int((range.upperBound + 4095) / 4096) { times[page] += 1 }
+      }
+      #expect(zip(first, times).allSatisfy { $0 == .max ? $1 == 0 : $1 == 1 })
+      // A range is due when its first page is.
+      let due = ranges.map { first[Int($0.lowerBound / 4096)..<Int(($0.upperBound + 4095) / 4096)].min()! }
+      #expect(due == due.sorted())
+    }
+  }
+
   @Test("ten million accesses are seconds")
   func many() throws {
     let setup = try RegistryImage()

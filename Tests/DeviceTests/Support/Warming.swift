@@ -8,7 +8,15 @@ extension Warmblk {
     var state: String
     var wantedBytes, residentBytes, fetchedBytes, failedBytes, localBytes, requests, milliseconds: UInt64
     var hitChunks, lateChunks, unreadChunks, wastedChunks, failedChunks, untracedChunks: UInt64
+    var level: String
+    var pageCache: PageCache?
     var trouble: String?
+  }
+
+  /// What of a disk is in its page cache.
+  struct PageCache: Decodable, Equatable {
+    var wantedBytes, filledBytes, failedBytes, milliseconds: UInt64
+    var isHeld: Bool
   }
 
   /// A device that is warmed, and what `add` said of it.
