@@ -13,7 +13,7 @@ extension BlobStore {
     let blob = flight.blob
     switch result {
     case .success(let found):
-      pace.noteFirstByte(found.firstByteMicroseconds)
+      pace.noteFirstByte(found.firstByteMicroseconds, beside: flyingBytes.values.reduce(0, +))
       if let size = found.totalSize, size != blob.size {
         let (digest, url) = (blob.location.digest, blob.location.url)
         end(flight, failing: .sizeMismatch(digest: digest, expected: blob.size, found: size, where: url))

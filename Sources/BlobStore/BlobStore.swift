@@ -43,7 +43,7 @@ public final class BlobStore: @unchecked Sendable {
   var waiting: [FetchClass: [Flight]] = [:]
   var isStarting = false
   var buffers = FlightBuffers()
-  /// How many of a class are under way, and their bytes.
+  /// How many of a class are under way, and the bytes that they still have to bring.
   var flying: [FetchClass: Int] = [:]
   var flyingBytes: [FetchClass: Int] = [:]
   var pace = PrefetchPace()

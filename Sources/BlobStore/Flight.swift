@@ -67,7 +67,7 @@ final class Flight: @unchecked Sendable {
   static let chunksMax = Readahead.windowMax
 
   let blob: RemoteBlob
-  let chunks: Range<Int>
+  private(set) var chunks: Range<Int>
   var fetchClass: FetchClass
   /// Whether its chunks go to this process's memory, because another process that fetches them does not get on.
   let isPrivate: Bool
@@ -94,6 +94,15 @@ final class Flight: @unchecked Sendable {
 
   /// What is still to be fetched.
   var rest: Range<Int> { next..<chunks.upperBound }
+
+  /// Bytes of that.
+  var restBytes: Int { rest.isEmpty ? 0 : blob.bytes(of: rest).count }
+
+  /// Gives its chunks from `end` on to another flight, and who waits for them.
+  func shorten(to end: Int) {
+    chunks = chunks.lowerBound..<end
+    waits = waits.compactMap { $0.clamped(to: chunks) }
+  }
 
   /// Adds the waits, of some range, that concern its chunks.
   func take(_ waits: [Wait]) { self.waits += waits.compactMap { $0.clamped(to: rest) } }
