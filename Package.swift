@@ -110,7 +110,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
-      name: "EngineTests", dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix"],
+      name: "EngineTests",
+      dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix"],
       swiftSettings: settings),
     .testTarget(
       name: "HostTests",

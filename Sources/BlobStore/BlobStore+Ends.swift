@@ -13,6 +13,7 @@ extension BlobStore {
     let blob = flight.blob
     switch result {
     case .success(let found):
+      nextTry = nil
       pace.noteFirstByte(found.firstByteMicroseconds, beside: flyingBytes.values.reduce(0, +))
       if let size = found.totalSize, size != blob.size {
         let (digest, url) = (blob.location.digest, blob.location.url)
@@ -30,15 +31,29 @@ extension BlobStore {
     startWaiting()
   }
 
+  /// Milliseconds after which a registry that is away is asked again.
+  private static let awayPause = 1000
+
   /// A fetch ended with an error: the flight goes on for those whose time is not over.
   private func failed(_ flight: Flight, _ error: RegistryError) {
+    // The origin ends a fetch before its time when it knows that nothing will come within it.
+    var remaining: UInt64 = 0
+    if case .deadline = error { remaining = (flight.fetchDeadline?.remaining ?? 0) / 1_000_000 }
     for waiter in flight.liveWaiters {
       guard let deadline = waiter.deadline else { continue }
       if case .deadline = error, !deadline.hasPassed { continue }
       waiter.finish(.registry(error))
     }
     // Credentials may be mended, and registries come back; nobody is to be flooded while they are not.
-    goOn(flight, after: flight.liveWaiters.contains { $0.deadline == nil } ? 1000 : 0)
+    if flight.liveWaiters.contains(where: { $0.deadline == nil }) { return goOn(flight, after: Self.awayPause) }
+    if remaining > 0 { holdPrefetch() }
+    goOn(flight, after: min(Self.awayPause, Int(remaining)))
+  }
+
+  /// Lets no prefetch start for a while, and then one at a time, until something comes.
+  private func holdPrefetch() {
+    nextTry = Deadline(milliseconds: Self.awayPause)
+    loop.after(milliseconds: Self.awayPause + 1) { [weak self] in self?.startWaiting() }
   }
 
   /// Cancels a fetch that the origin should have ended a second ago.

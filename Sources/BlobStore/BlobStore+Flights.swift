@@ -56,6 +56,7 @@ extension BlobStore {
   private func mayFly(_ flight: Flight) -> Bool {
     let fetchClass = flight.fetchClass
     guard flying[fetchClass, default: 0] < fetchClass.flightsMax else { return false }
+    if fetchClass != .demand, let nextTry, !nextTry.hasPassed || flying[fetchClass, default: 0] > 0 { return false }
     switch fetchClass {
     case .demand: return true
     case .prefetch:

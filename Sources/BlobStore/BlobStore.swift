@@ -47,6 +47,8 @@ public final class BlobStore: @unchecked Sendable {
   var flying: [FetchClass: Int] = [:]
   var flyingBytes: [FetchClass: Int] = [:]
   var pace = PrefetchPace()
+  /// The registry was away: when a prefetch may try whether it still is. Nil when something has come since.
+  var nextTry: Deadline?
   /// Blobs with chunks that other processes fetch.
   var watched: [ObjectIdentifier: RemoteBlob] = [:]
   var isWatching = false
