@@ -36,18 +36,23 @@ extension BlobStore {
 
   /// A fetch ended with an error: the flight goes on for those whose time is not over.
   private func failed(_ flight: Flight, _ error: RegistryError) {
-    // The origin ends a fetch before its time when it knows that nothing will come within it.
-    var remaining: UInt64 = 0
-    if case .deadline = error { remaining = (flight.fetchDeadline?.remaining ?? 0) / 1_000_000 }
+    var isEarly = false
+    if case .deadline = error {
+      // The origin ends a fetch before its time when it knows that nothing will come within it.
+      isEarly = !(flight.fetchDeadline?.hasPassed ?? true)
+      holdPrefetch()
+    }
     for waiter in flight.liveWaiters {
       guard let deadline = waiter.deadline else { continue }
-      if case .deadline = error, !deadline.hasPassed { continue }
+      if case .deadline = error, !deadline.hasPassed {
+        waiter.trouble = error
+        continue
+      }
       waiter.finish(.registry(error))
     }
     // Credentials may be mended, and registries come back; nobody is to be flooded while they are not.
-    if flight.liveWaiters.contains(where: { $0.deadline == nil }) { return goOn(flight, after: Self.awayPause) }
-    if remaining > 0 { holdPrefetch() }
-    goOn(flight, after: min(Self.awayPause, Int(remaining)))
+    let waits = isEarly || flight.liveWaiters.contains { $0.deadline == nil }
+    goOn(flight, after: waits ? Self.awayPause : 0)
   }
 
   /// Lets no prefetch start for a while, and then one at a time, until something comes.

@@ -12,6 +12,8 @@ final class Waiter: @unchecked Sendable {
   let deadline: Deadline?
   /// Chunks that are still missing.
   var missing = 0
+  /// Why it has not come so far; nil when nobody knows.
+  var trouble: RegistryError?
   /// Whether it had to wait at all.
   var hasWaited = false
   private var completion: ((BlobError?) -> Void)?

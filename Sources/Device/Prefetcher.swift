@@ -219,6 +219,8 @@ public final class Prefetcher: Sendable {
     state.withLock { state in
       if let error {
         state.failed.append(request)
+        // That something did not even have its turn says less than why.
+        if case .timedOut = error, state.progress.lastError != nil { return }
         if error != .stopped { state.progress.lastError = error }
       } else {
         if missing > 0 { state.lastSuccess = monotonicNanoseconds() }
