@@ -111,7 +111,9 @@ let package = Package(
     .testTarget(name: "RingTests", dependencies: ["Ring", "Ublk", "Posix"], swiftSettings: settings),
     .testTarget(
       name: "EngineTests",
-      dependencies: ["Device", "BlobStore", "Image", "LSMT", "ZFile", "Posix", "TestSupport", "CLinux"],
+      dependencies: [
+        "Device", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix", "CLinux",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HostTests",

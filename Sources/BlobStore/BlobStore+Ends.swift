@@ -13,7 +13,8 @@ extension BlobStore {
     let blob = flight.blob
     switch result {
     case .success(let found):
-      pace.noteFirstByte(found.firstByteMicroseconds)
+      nextTry = nil
+      pace.noteFirstByte(found.firstByteMicroseconds, beside: flyingBytes.values.reduce(0, +))
       if let size = found.totalSize, size != blob.size {
         let (digest, url) = (blob.location.digest, blob.location.url)
         end(flight, failing: .sizeMismatch(digest: digest, expected: blob.size, found: size, where: url))
@@ -30,27 +31,34 @@ extension BlobStore {
     startWaiting()
   }
 
+  /// Milliseconds after which a registry that is away is asked again.
+  private static let awayPause = 1000
+
   /// A fetch ended with an error: the flight goes on for those whose time is not over.
   private func failed(_ flight: Flight, _ error: RegistryError) {
+    var isEarly = false
+    if case .deadline = error {
+      // The origin ends a fetch before its time when it knows that nothing will come within it.
+      isEarly = !(flight.fetchDeadline?.hasPassed ?? true)
+      holdPrefetch()
+    }
     for waiter in flight.liveWaiters {
       guard let deadline = waiter.deadline else { continue }
       if case .deadline = error, !deadline.hasPassed {
-        waiter.lastError = error
+        waiter.trouble = error
         continue
       }
       waiter.finish(.registry(error))
     }
-    goOn(flight, after: pause(of: flight, after: error))
+    // Credentials may be mended, and registries come back; nobody is to be flooded while they are not.
+    let waits = isEarly || flight.liveWaiters.contains { $0.deadline == nil }
+    goOn(flight, after: waits ? Self.awayPause : 0)
   }
 
-  /// Milliseconds until a flight flies again. Credentials may be mended, and registries come back; nobody is to be
-  /// flooded while they are not.
-  private func pause(of flight: Flight, after error: RegistryError) -> Int {
-    if flight.liveWaiters.contains(where: { $0.deadline == nil }) { return 1000 }
-    // Where a host rests for longer than the fetch may take, its time is said to be over before it is. Asked again at once
-    // it says so again.
-    if case .deadline = error, let deadline = flight.fetchDeadline, !deadline.hasPassed { return 250 }
-    return 0
+  /// Lets no prefetch start for a while, and then one at a time, until something comes.
+  private func holdPrefetch() {
+    nextTry = Deadline(milliseconds: Self.awayPause)
+    loop.after(milliseconds: Self.awayPause + 1) { [weak self] in self?.startWaiting() }
   }
 
   /// Cancels a fetch that the origin should have ended a second ago.

@@ -38,10 +38,10 @@ extension BlobStore {
     isStarting = false
   }
 
-  /// Counts a flight in, with 1, or out, with -1.
+  /// Counts a flight in, with 1, or out, with -1, and what it still has to bring.
   func countFlying(_ flight: Flight, as fetchClass: FetchClass, _ sign: Int) {
     flying[fetchClass, default: 0] += sign
-    flyingBytes[fetchClass, default: 0] += sign * flight.buffer.count
+    flyingBytes[fetchClass, default: 0] += sign * flight.restBytes
   }
 
   /// Takes the next flight out of its line; nil when none may start.
@@ -56,12 +56,15 @@ extension BlobStore {
   private func mayFly(_ flight: Flight) -> Bool {
     let fetchClass = flight.fetchClass
     guard flying[fetchClass, default: 0] < fetchClass.flightsMax else { return false }
+    if fetchClass != .demand, let nextTry, !nextTry.hasPassed || flying[fetchClass, default: 0] > 0 { return false }
     switch fetchClass {
     case .demand: return true
     case .prefetch:
       let all = flying.values.reduce(0, +)
       return all < PrefetchPace.flightsMax
-        && pace.allows(flight.blob.bytes(of: flight.rest).count, beside: flyingBytes[.prefetch, default: 0])
+        && pace.allows(
+          flight.restBytes, beside: flyingBytes[.prefetch, default: 0],
+          others: flyingBytes[.demand, default: 0] + flyingBytes[.background, default: 0])
     // The background waits for silence.
     case .background: return !flying.contains { $0.key > .background && $0.value > 0 }
     }
@@ -69,6 +72,7 @@ extension BlobStore {
 
   /// Claims a flight's chunks and fetches them; those that another process has claimed are watched instead.
   private func take(_ flight: Flight) {
+    if flight.fetchClass == .prefetch, let bytes = pace.sliceMax() { shorten(flight, to: bytes) }
     // Whoever wanted it may have lost patience while it was in line.
     if !flight.isWanted { return end(flight, failing: nil) }
     guard let cached = flight.blob.cached, !flight.isPrivate else { return fetch(flight) }
@@ -76,6 +80,21 @@ extension BlobStore {
     // Somebody may have brought chunks between our look and our claim.
     if flight.holdsClaims, !flight.rest.contains(where: { flight.blob.hasChunk($0) }) { return fetch(flight) }
     dissolve(flight, cached)
+  }
+
+  /// Leaves what of a flight is more than so many bytes in line, before all others of its class, if somebody waits for it.
+  private func shorten(_ flight: Flight, to bytes: Int) {
+    let end = flight.next + bytes >> Int(ChunkMap.chunkShift)
+    guard end < flight.chunks.upperBound else { return }
+    let rest = Flight(flight.blob, end..<flight.chunks.upperBound, flight.fetchClass, isPrivate: flight.isPrivate)
+    rest.take(flight.waits)
+    if !rest.isWanted { return }
+    let before = flight.waits
+    flight.shorten(to: end)
+    for wait in before where wait.chunks.contains(end - 1) && wait.chunks.contains(end) { wait.waiter.missing += 1 }
+    flights[ObjectIdentifier(rest)] = rest
+    rest.blob.traffic.add(rest)
+    waiting[rest.fetchClass, default: []].insert(rest, at: 0)
   }
 
   /// Splits a flight into what is here, what another process has claimed, and flights for the rest.
@@ -118,9 +137,10 @@ extension BlobStore {
     counters.fetchesAtomic.add(1, ordering: .relaxed)
     if flight.fetchClass == .prefetch { counters.prefetchesAtomic.add(1, ordering: .relaxed) }
     switch flight.fetchClass {
-    case .demand: pace.noteDemand()
+    // One that nothing is prefetched beside is in nobody's way.
+    case .demand where flying[.prefetch, default: 0] > 0 || !(waiting[.prefetch]?.isEmpty ?? true): pace.noteDemand()
     case .prefetch where flying[.prefetch, default: 0] == 0: pace.noteStart()
-    case .prefetch, .background: break
+    case .prefetch, .demand, .background: break
     }
     countFlying(flight, as: flight.fetchClass, 1)
     flight.state = .flying(nil)
@@ -224,6 +244,7 @@ extension BlobStore {
   /// The chunks of a flight below `end` are here, or given up: they are nobody's claim any more.
   private func land(_ flight: Flight, upTo end: Int) {
     let landed = flight.next..<end
+    if case .flying = flight.state { flyingBytes[flight.fetchClass, default: 0] -= flight.blob.bytes(of: landed).count }
     flight.next = end
     if flight.holdsClaims { flight.blob.cached?.release(landed) }
     let come = flight.waits.filter { $0.chunks.upperBound <= end }

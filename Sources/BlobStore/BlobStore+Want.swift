@@ -258,9 +258,9 @@ extension BlobStore {
       guard let self else { return }
       isSweeping = false
       for waiter in waiters where waiter.deadline?.hasPassed ?? false {
-        waiter.finish(
-          waiter.lastError.map { .registry($0) }
-            ?? .timedOut(blob: waiter.blob.name, offset: waiter.range.lowerBound, wanted: waiter.range.count))
+        let late = BlobError.timedOut(
+          blob: waiter.blob.name, offset: waiter.range.lowerBound, wanted: waiter.range.count)
+        waiter.finish(waiter.trouble.map { .registry($0) } ?? late)
       }
       waiters.removeAll { $0.isDone }
       for flight in flights.values { restartIfStuck(flight) }

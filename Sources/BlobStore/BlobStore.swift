@@ -43,10 +43,12 @@ public final class BlobStore: @unchecked Sendable {
   var waiting: [FetchClass: [Flight]] = [:]
   var isStarting = false
   var buffers = FlightBuffers()
-  /// How many of a class are under way, and their bytes.
+  /// How many of a class are under way, and the bytes that they still have to bring.
   var flying: [FetchClass: Int] = [:]
   var flyingBytes: [FetchClass: Int] = [:]
   var pace = PrefetchPace()
+  /// The registry was away: when a prefetch may try whether it still is. Nil when something has come since.
+  var nextTry: Deadline?
   /// Blobs with chunks that other processes fetch.
   var watched: [ObjectIdentifier: RemoteBlob] = [:]
   var isWatching = false

@@ -12,10 +12,10 @@ final class Waiter: @unchecked Sendable {
   let deadline: Deadline?
   /// Chunks that are still missing.
   var missing = 0
+  /// Why it has not come so far; nil when nobody knows.
+  var trouble: RegistryError?
   /// Whether it had to wait at all.
   var hasWaited = false
-  /// What the registry said while there was time left: what is told when there is none.
-  var lastError: RegistryError?
   private var completion: ((BlobError?) -> Void)?
 
   init(
@@ -69,7 +69,7 @@ final class Flight: @unchecked Sendable {
   static let chunksMax = Readahead.windowMax
 
   let blob: RemoteBlob
-  let chunks: Range<Int>
+  private(set) var chunks: Range<Int>
   var fetchClass: FetchClass
   /// Whether its chunks go to this process's memory, because another process that fetches them does not get on.
   let isPrivate: Bool
@@ -96,6 +96,15 @@ final class Flight: @unchecked Sendable {
 
   /// What is still to be fetched.
   var rest: Range<Int> { next..<chunks.upperBound }
+
+  /// Bytes of that.
+  var restBytes: Int { rest.isEmpty ? 0 : blob.bytes(of: rest).count }
+
+  /// Gives its chunks from `end` on to another flight, and who waits for them.
+  func shorten(to end: Int) {
+    chunks = chunks.lowerBound..<end
+    waits = waits.compactMap { $0.clamped(to: chunks) }
+  }
 
   /// Adds the waits, of some range, that concern its chunks.
   func take(_ waits: [Wait]) { self.waits += waits.compactMap { $0.clamped(to: rest) } }

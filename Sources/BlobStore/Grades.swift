@@ -12,6 +12,8 @@ public struct Grades: Equatable, Sendable {
   public var unread: UInt64 = 0
   /// Did not come.
   public var failed: UInt64 = 0
+  /// Bytes of these: the last chunk of a blob is shorter than others.
+  public var failedBytes: UInt64 = 0
   /// Waited for, and named by nobody.
   public var untraced: UInt64 = 0
 
@@ -21,7 +23,9 @@ public struct Grades: Equatable, Sendable {
   /// Both together.
   public static func + (left: Grades, right: Grades) -> Grades {
     var sum = left
-    for grade in [\Grades.hit, \.late, \.unread, \.failed, \.untraced] { sum[keyPath: grade] += right[keyPath: grade] }
+    for grade in [\Grades.hit, \.late, \.unread, \.failed, \.failedBytes, \.untraced] {
+      sum[keyPath: grade] += right[keyPath: grade]
+    }
     return sum
   }
 }
@@ -46,7 +50,13 @@ struct Grading {
   private(set) var untracedRuns: [(chunks: Range<Int>, nanoseconds: UInt64)] = []
   private let began = monotonicNanoseconds()
 
-  init(chunks: Int) {
+  /// Bytes that the last chunk has less than the others.
+  private let lastMissing: UInt64
+
+  /// Of a blob of so many bytes.
+  init(bytes: UInt64) {
+    let chunks = ChunkMap.chunkCount(ofBlob: bytes)
+    lastMissing = UInt64(chunks) * ChunkMap.chunkBytes - bytes
     traced = ChunkSet(chunks: chunks)
     open = traced
     absent = traced
@@ -106,6 +116,7 @@ struct Grading {
     grades.late = late
     grades.unread = marked - min(marked, hits)
     grades.failed = failed
+    grades.failedBytes = failed * ChunkMap.chunkBytes - (absent.containsLast ? lastMissing : 0)
     grades.untraced = untraced
     return grades
   }
@@ -114,8 +125,14 @@ struct Grading {
 /// Chunks of one blob, a bit each.
 private struct ChunkSet {
   private var words: [UInt64]
+  private let count: Int
 
-  init(chunks: Int) { words = Array(repeating: 0, count: (chunks + 63) / 64) }
+  init(chunks: Int) {
+    count = chunks
+    words = Array(repeating: 0, count: (chunks + 63) / 64)
+  }
+
+  var containsLast: Bool { count > 0 && contains(count - 1) }
 
   func contains(_ chunk: Int) -> Bool { words[chunk >> 6] >> UInt64(chunk & 63) & 1 != 0 }
 
@@ -181,7 +198,7 @@ extension BlobStore {
   public func startGrading(of blobs: [RemoteBlob]) {
     loop.perform {
       for blob in blobs where blob.traffic.grading == nil {
-        blob.traffic.grading = Grading(chunks: blob.chunkCount)
+        blob.traffic.grading = Grading(bytes: blob.size)
       }
     }
   }
@@ -204,11 +221,19 @@ extension BlobStore {
   /// known for untraced. Before the first prefetch; once.
   public func foretell(_ blob: RemoteBlob, _ ranges: [Range<UInt64>]) {
     loop.perform {
-      if blob.traffic.grading == nil { blob.traffic.grading = Grading(chunks: blob.chunkCount) }
+      if blob.traffic.grading == nil { blob.traffic.grading = Grading(bytes: blob.size) }
       for range in ranges {
         let part = range.clamped(to: 0..<blob.size)
         if !part.isEmpty { blob.traffic.grading?.name(blob.chunks(of: part)) }
       }
+    }
+  }
+
+  /// Nobody is going to ask for a range that was foretold: what of it is not here has failed.
+  public func giveUp(_ blob: RemoteBlob, _ range: Range<UInt64>) {
+    loop.perform {
+      let part = range.clamped(to: 0..<blob.size)
+      if !part.isEmpty { blob.traffic.grading?.end(blob.chunks(of: part)) { blob.hasChunk($0) } }
     }
   }
 

@@ -8,8 +8,6 @@ public struct PrefetchProgress: Sendable, Equatable {
   public var residentBytes: UInt64 = 0
   /// Of these, bytes that came for them.
   public var fetchedBytes: UInt64 = 0
-  /// Of these, bytes whose last attempt failed.
-  public var failedBytes: UInt64 = 0
   /// Milliseconds so far, or that the first round took.
   public var milliseconds: UInt64 = 0
   /// Whether everything has been attempted once: what did not come then is tried again, but nobody should wait for it.

@@ -152,9 +152,6 @@ public final class Prefetcher: Sendable {
     if pause.wait(interval: 100, until: { state.withLock { $0.isStopped } }) {
       return state.withLock { $0.progress.isOver = true }
     }
-    state.withLock { state in
-      for request in again { state.progress.failedBytes -= UInt64(request.range.count) }
-    }
     do throws(Errno) { try run(again, round: round + 1) } catch { state.withLock { $0.progress.isOver = true } }
   }
 
@@ -180,6 +177,7 @@ public final class Prefetcher: Sendable {
       // Each request ends within its patience, and so does the wait for a slot.
       slots.take()
       if state.withLock({ $0.isStopped }) || isHopeless {
+        source.store.giveUp(source.blob, request.range)
         note(request, .stopped, missing: 0)
         slots.give()
         continue
@@ -221,7 +219,8 @@ public final class Prefetcher: Sendable {
     state.withLock { state in
       if let error {
         state.failed.append(request)
-        state.progress.failedBytes += bytes
+        // That something did not even have its turn says less than why.
+        if case .timedOut = error, state.progress.lastError != nil { return }
         if error != .stopped { state.progress.lastError = error }
       } else {
         if missing > 0 { state.lastSuccess = monotonicNanoseconds() }

@@ -20,7 +20,7 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
   public var residentBytes: UInt64 = 0
   /// Bytes that it has fetched.
   public var fetchedBytes: UInt64 = 0
-  /// Bytes whose last attempt failed.
+  /// Bytes of the chunks that did not come: 0 when these are.
   public var failedBytes: UInt64 = 0
   /// Bytes that the traces name in layers that are files of this machine: they are not among those that are wanted.
   public var localBytes: UInt64 = 0

@@ -3,7 +3,6 @@ import Device
 import Image
 import Logging
 import Posix
-import Synchronization
 
 /// The prefetch of a device, from its plan to its grades. For the thread that controls the device.
 final class Warming {
@@ -14,7 +13,9 @@ final class Warming {
   private let options: WarmOptions
   private let image: Image
   private let prefetcher: Prefetcher
-  private let grades = LastGrades()
+  /// What was last known of one moment.
+  private var last: (progress: PrefetchProgress, grades: Grades)
+  private var isStopped = false
   private var endedAt: UInt64?
   private var written: WarmStatus?
   /// Once its page cache is being filled.
@@ -46,6 +47,7 @@ final class Warming {
       try prefetcher.start()
       return prefetcher
     }
+    last = (prefetcher.progress, Grades())
   }
 
   /// Readable once something changed since it was read.
@@ -53,6 +55,7 @@ final class Warming {
 
   /// Starts no more.
   func stop() {
+    isStopped = true
     prefetcher.stop()
   }
 
@@ -126,10 +129,21 @@ final class Warming {
     return words
   }
 
+  /// How far the prefetch is and what became of it, of one moment: on the store's thread what fails is noted in both at
+  /// once. A store that does not answer says what it said last.
+  private func look() -> (progress: PrefetchProgress, grades: Grades) {
+    guard let store = image.remote?.store, !isStopped else { return (prefetcher.progress, last.grades) }
+    let answer = OneShot<(progress: PrefetchProgress, grades: Grades)>()
+    store.grades(of: image.layers.compactMap { $0.blob.remote?.blob }) { [prefetcher] in
+      answer.set((prefetcher.progress, $0))
+    }
+    if let now = answer.wait(Deadline(milliseconds: 1000)) { last = now }
+    return last
+  }
+
   /// As it is now.
   var status: WarmStatus {
-    let progress = prefetcher.progress
-    let grades = grades.value
+    let (progress, grades) = look()
     var status = WarmStatus(state: progress.isWarm ? .warm : progress.isOver ? .incomplete : .warming)
     if options.level == .pageCache {
       let pages = disk?.progress ?? HeldDisk.Progress()
@@ -142,7 +156,7 @@ final class Warming {
     status.wantedBytes = progress.wantedBytes
     status.residentBytes = progress.residentBytes
     status.fetchedBytes = progress.fetchedBytes
-    status.failedBytes = progress.failedBytes
+    status.failedBytes = grades.failedBytes
     status.localBytes = plan.localBytes
     status.requests = (image.remote?.store.counters.snapshot.prefetches ?? 0) - fetchesBefore
     status.milliseconds = progress.milliseconds
@@ -157,24 +171,12 @@ final class Warming {
     return status
   }
 
-  /// Writes the status to `path` if it has changed, and asks for new grades.
+  /// Writes the status to `path` if it has changed.
   func report(_ path: String) {
     let status = status
     if status != written {
       status.write(path)
       written = status
     }
-    let blobs = image.layers.compactMap { $0.blob.remote?.blob }
-    image.remote?.store.grades(of: blobs) { [grades] in grades.value = $0 }
-  }
-}
-
-/// What the store said last.
-private final class LastGrades: Sendable {
-  private let grades = Mutex(Grades())
-
-  var value: Grades {
-    get { grades.withLock { $0 } }
-    set { grades.withLock { $0 = newValue } }
   }
 }

@@ -2,7 +2,8 @@ import BlobStore
 import Trace
 
 /// What a start that traces describe costs of a network: requests, bytes and seconds, without anything being fetched for
-/// it. What this machine's processors and disks take is not in it, nor are connections and credentials.
+/// it. What HTTP and TCP add to bytes is in it; what this machine's processors and disks take is not, nor are connections
+/// and credentials.
 public struct StartForecast: Encodable, Equatable, Sendable {
   /// What one way of it costs.
   public struct Cost: Encodable, Equatable, Sendable {
@@ -33,15 +34,15 @@ public struct StartForecast: Encodable, Equatable, Sendable {
   /// The forecast for `traces`, which are of `image`. The image must have been opened just now, without a cache: what its
   /// opening brought is what is here before the reads.
   public init(_ traces: [AccessTrace], of image: Image, roundTrip: Double, bytesPerSecond: Double) {
+    let link = LinkModel(roundTrip: roundTrip, rate: bytesPerSecond)
     func bringing(_ requests: Int, _ bytes: UInt64) -> Cost {
-      let seconds = bytes == 0 ? 0 : 2 * roundTrip + Double(bytes) / bytesPerSecond
+      let seconds = bytes == 0 ? 0 : 2 * roundTrip + link.seconds(bytes, inAnswers: requests)
       return Cost(requests: requests, bytes: bytes, seconds: seconds)
     }
     let before = image.remote?.store.counters.snapshot
     opening = bringing(Int(before?.fetches ?? 0), before?.fetchedBytes ?? 0)
     let reads = Self.reads(traces, of: image)
     let blobs = ModelledBlobs(image)
-    let link = LinkModel(roundTrip: roundTrip, rate: bytesPerSecond)
     cold = blobs.cost(of: reads, over: link)
     var warmed = blobs
     let missing = WarmPlan(traces, for: image).requests.flatMap { warmed.prefetch($0) }

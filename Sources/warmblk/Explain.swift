@@ -10,8 +10,8 @@ struct Explain: ParsableCommand {
     discussion: """
       Requests, bytes and seconds for the reads that traces name, one after the other: with an empty cache; fetched before
       them, as `add --warm` does; and after that. Only the ends and indexes of remote layers are fetched for it, and not
-      kept. The rules are the store's own; what decoding, disks and the start's own work take is not in it, nor are
-      connections and logins.
+      kept. The rules are the store's own, and what HTTP and TCP add to bytes is counted; what decoding, disks and the start's
+      own work take is not in it, nor are connections and logins.
 
         warmblk explain --config image.json --trace web.trace --rtt 21ms --rate 200mbit
         warmblk explain --config image.json --trace web.trace --json | jq .warming.seconds

@@ -50,16 +50,19 @@ struct FetchModelTests {
 
   @Test("seconds are round trips and bytes: what is asked for at once shares the way, and what is here costs nothing")
   func seconds() {
-    let kibi = 1024.0
     var model = FetchModel(size: 64 << 20)
-    var link = LinkModel(roundTrip: 0.5, rate: 1024 * kibi)
+    // A MiB of content a second, in frames.
+    var link = LinkModel(roundTrip: 0.5, rate: Double(1 << 20) * 1514 / 1448)
+    let head = link.seconds(0, inAnswers: 1)
+    #expect(head > 250.0 / Double(1 << 20) && head < 450.0 / Double(1 << 20))
+    #expect(abs(link.seconds(1 << 20, inAnswers: 10) - 1 - 10 * head) < 1e-6)
     // 160 KiB are asked for; the reader goes on when his 64 are here.
     let first = model.read(0..<64 << 10, at: 0, over: &link)
-    #expect(abs(first - (0.5 + 64 / 1024)) < 1e-6)
+    #expect(abs(first - (0.5 + head + 64 / 1024)) < 1e-6)
     #expect(link.requests == 1 && link.bytes == 160 << 10)
     // Far away: behind the rest of the first.
     let second = model.read(32 << 20..<(32 << 20) + 1024, at: 0.1, over: &link)
-    #expect(abs(second - (0.5 + 160 / 1024 + 1 / 1024)) < 1e-6)
+    #expect(abs(second - (0.5 + head + 160 / 1024 + head + 1 / 1024)) < 1e-6)
     #expect(link.requests == 2)
     let third = model.read(0..<100 << 10, at: 9, over: &link)
     #expect(third == 9 && link.requests == 2)

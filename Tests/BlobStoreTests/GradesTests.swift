@@ -1,3 +1,4 @@
+import Glibc
 import Posix
 import TestSupport
 import Testing
@@ -91,11 +92,29 @@ struct GradesTests {
     }
     for _ in 0..<2 {
       #expect(foretold.prefetch(0..<32 * Self.chunk).fails())
-      #expect(foretold.grades == Grades(failed: 32))
+      #expect(foretold.grades == Grades(failed: 32, failedBytes: 32 << 10))
     }
     try foretold.read(0..<2 * Self.chunk)
     // What it brought besides has come after all.
     #expect(foretold.grades == Grades(late: 2, unread: 30))
+  }
+
+  @Test("bytes that failed are those of the chunks that did, also of a short last one, and of what nobody asks for")
+  func failedBytes() throws {
+    var random = SplitMix.announced("failed bytes")
+    let scratch = try Scratch()
+    let blob = TestBlob(count: (300 << 10) + 77, &random)
+    let station = try Station(scratch("cache"), [blob]) { _ in .failing(.notFound(FakeOrigin.place)) }
+    let remote = try station.open(blob)
+    station.store.foretell(remote, [0..<blob.size])
+    #expect(station.prefetch(remote, 298 << 10..<blob.bytes.count).fails())
+    #expect(station.grades(remote) == Grades(failed: 3, failedBytes: 2048 + 77))
+    station.store.giveUp(remote, 0..<blob.size + 9)
+    #expect(station.grades(remote) == Grades(failed: 301, failedBytes: blob.size))
+    station.origin.answer { _ in .prompt }
+    try station.read(remote, 0..<blob.bytes.count, of: blob)
+    // A read has brought what a prefetch did not: it was late, and nothing is missing.
+    #expect(station.grades(remote) == Grades(late: 301))
   }
 
   @Test("what comes in another round than the first is not failed, and a hit once it is read")
@@ -136,7 +155,16 @@ struct GradesTests {
         ? .failing(.notFound(FakeOrigin.place)) : FakeOrigin.Answer(delay: request.number % 4, step: 9000, pause: 1)
     }
     let chunks = 512
-    onThreads(4) { number in
+    onThreads(5) { number in
+      // Whoever looks meanwhile finds the same in chunks and in bytes.
+      if number == 4 {
+        for _ in 0..<200 {
+          let grades = foretold.grades
+          try check(grades.failedBytes == grades.failed << 10, "\(grades)")
+          usleep(1000)
+        }
+        return
+      }
       var random = SplitMix(state: seed &+ UInt64(number))
       for _ in 0..<40 {
         let start = Int.random(in: 0..<chunks, using: &random)
@@ -186,8 +214,12 @@ extension Station {
 }
 
 extension Grades {
-  init(hit: UInt64 = 0, late: UInt64 = 0, unread: UInt64 = 0, failed: UInt64 = 0, untraced: UInt64 = 0) {
+  init(
+    hit: UInt64 = 0, late: UInt64 = 0, unread: UInt64 = 0, failed: UInt64 = 0, failedBytes: UInt64 = 0,
+    untraced: UInt64 = 0
+  ) {
     self.init()
+    self.failedBytes = failedBytes
     (self.hit, self.late, self.unread, self.failed, self.untraced) = (hit, late, unread, failed, untraced)
   }
 }

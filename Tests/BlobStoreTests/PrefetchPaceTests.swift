@@ -1,4 +1,3 @@
-import Glibc
 import Posix
 import TestSupport
 import Testing
@@ -8,65 +7,114 @@ import Testing
 /// How much prefetch may be under way.
 @Suite("The pace of a prefetch")
 struct PrefetchPaceTests {
-  /// The most bytes that are allowed beside one that flies.
-  private func limit(_ pace: PrefetchPace) -> Int {
+  private static let slice = PrefetchPace.sliceMin
+  /// A moment after what `seasoned` has seen.
+  private static let now: UInt64 = 5_000_000_000
+
+  /// The most bytes of prefetch under way beside which a fetch of a slice may be started.
+  private func limit(_ pace: PrefetchPace, others: Int = 0, at now: UInt64 = now) -> Int {
     var (allowed, refused) = (0, 1 << 40)
     while refused - allowed > 1 {
       let middle = (allowed + refused) / 2
-      if pace.allows(middle - 1, beside: 1) { allowed = middle } else { refused = middle }
+      if pace.allows(Self.slice, beside: middle, others: others, at: now) { allowed = middle } else { refused = middle }
     }
     return allowed
   }
 
-  /// Of a way that brought 8 MB in 30 ms or a bit more, with a round trip of 20 ms.
+  /// Of a way with a round trip of 20 ms that brought 4 MB in 40 ms: it holds 2 MB.
   private func seasoned() -> PrefetchPace {
     var pace = PrefetchPace()
-    pace.noteStart()
-    pace.noteFirstByte(20_000)
-    usleep(30_000)
-    pace.note(8_000_000)
+    pace.noteStart(at: 4_900_000_000)
+    pace.noteFirstByte(20_000, beside: 0, at: 4_920_000_000)
+    pace.note(4_000_000, at: 4_940_000_000)
     return pace
   }
 
   @Test("one fetch may always be under way, whatever is known and whoever reads")
   func neverStarves() {
     var pace = PrefetchPace()
-    #expect(pace.allows(64 << 20, beside: 0))
-    pace.noteDemand()
-    #expect(pace.allows(64 << 20, beside: 0))
+    #expect(pace.allows(64 << 20, beside: 0, others: 1 << 30, at: Self.now))
+    pace.noteDemand(at: Self.now)
+    #expect(pace.allows(64 << 20, beside: 0, others: 1 << 30, at: Self.now))
     pace = seasoned()
-    pace.noteDemand()
-    #expect(pace.allows(64 << 20, beside: 0))
-    #expect(!pace.allows(64 << 20, beside: 1))
+    pace.noteDemand(at: Self.now)
+    for _ in 0..<200 { pace.noteFirstByte(90_000, beside: 1 << 20, at: Self.now) }
+    #expect(pace.allows(64 << 20, beside: 0, others: 1 << 30, at: Self.now))
+    #expect(!pace.allows(64 << 20, beside: 1, others: 0, at: Self.now))
   }
 
-  @Test("it is twice what the way holds, half of that while somebody reads, and all again when he has stopped")
-  func half() {
+  @Test("alone it is twice what the way holds, and the next long fetch is asked for before the last one is here")
+  func alone() {
+    let pace = seasoned()
+    #expect(limit(pace) == 4_000_000 - Self.slice)
+    #expect(pace.sliceMax(at: Self.now) == nil && pace.allows(64 << 20, beside: 2_000_000, others: 0, at: Self.now))
+    #expect(!pace.allows(64 << 20, beside: 2_000_001, others: 0, at: Self.now))
+  }
+
+  @Test("while somebody reads what he asked for counts, requests are short, and all is as before when he has stopped")
+  func shared() {
     var pace = seasoned()
-    let alone = limit(pace)
-    // 30 ms is the least that the sleep takes, on a machine that is busy it is more.
-    #expect(alone > 1 << 20 && alone <= 2 * 8_000_000 * 20 / 30, "\(alone)")
-    pace.noteDemand()
-    let beside = limit(pace)
-    #expect(abs(beside - alone / 4) <= 1, "half of what the way holds: \(beside) of \(alone / 2)")
-    usleep(220_000)
-    #expect(limit(pace) == alone)
+    pace.noteDemand(at: Self.now)
+    // Half of what the way holds, in requests of an eighth.
+    let after = Self.now + PrefetchPace.silence - 1
+    for now in [Self.now, after] {
+      #expect(pace.sliceMax(at: now) == 250_000 && !pace.allows(1 << 20, beside: 750_001, others: 0, at: now))
+      #expect(limit(pace, at: now) == 1_000_000 - Self.slice)
+      #expect(limit(pace, others: 500_000, at: now) == 500_000 - Self.slice)
+    }
+    #expect(limit(pace, at: after + 1) == 4_000_000 - Self.slice && pace.sliceMax(at: after + 1) == nil)
+  }
+
+  @Test("what is held back for readers is not taken for all that the way can do")
+  func heldBack() {
+    var pace = seasoned()
+    pace.noteStart(at: Self.now)
+    for number in 1...20 {
+      pace.noteDemand(at: Self.now + UInt64(number) * 30_000_000)
+      pace.note(1000, at: Self.now + UInt64(number) * 30_000_000)
+    }
+    #expect(limit(pace, at: Self.now * 2) == 4_000_000 - Self.slice)
+  }
+
+  @Test("while somebody reads it is less when first bytes come late, and more when they do not and all of it is used")
+  func feltDelay() {
+    var pace = seasoned()
+    pace.noteDemand(at: Self.now)
+    let before = limit(pace)
+    pace.noteFirstByte(22_000, beside: 1 << 30, at: Self.now)
+    let more = limit(pace)
+    #expect(more > before)
+    pace.noteFirstByte(22_000, beside: 0, at: Self.now)
+    #expect(limit(pace) == more)
+    for _ in 0..<8 { pace.noteFirstByte(24_000, beside: 0, at: Self.now) }
+    #expect(limit(pace) < before / 2)
+    for _ in 0..<100 { pace.noteFirstByte(24_000, beside: 0, at: Self.now) }
+    #expect(limit(pace) == 0)
+    for _ in 0..<200 { pace.noteFirstByte(20_000, beside: 1 << 30, at: Self.now) }
+    #expect(limit(pace) > before)
+  }
+
+  @Test(
+    "the shortest time to a first byte is that of the last ten to twenty seconds: the way may be another one by now")
+  func epochs() {
+    var pace = seasoned()
+    for second in UInt64(1)...25 { pace.noteFirstByte(40_000, beside: 0, at: Self.now + second * 1_000_000_000) }
+    #expect(limit(pace, at: Self.now * 8) == 8_000_000 - Self.slice)
   }
 
   @Test("a way that is small or not known yet has its floor, also while somebody reads")
   func floors() {
     var pace = PrefetchPace()
-    #expect(limit(pace) == 512 << 10)
-    pace.noteStart()
-    pace.noteFirstByte(1)
-    usleep(15_000)
-    pace.note(1000)
-    #expect(limit(pace) == 512 << 10)
-    pace.noteDemand()
-    #expect(limit(pace) == 128 << 10)
+    #expect(limit(pace) == (512 << 10) - Self.slice)
+    pace.noteStart(at: Self.now)
+    pace.noteFirstByte(1, beside: 0, at: Self.now)
+    pace.note(1000, at: Self.now + 15_000_000)
+    #expect(limit(pace) == (512 << 10) - Self.slice)
+    pace.noteDemand(at: Self.now)
+    #expect(limit(pace) == 0 && pace.sliceMax(at: Self.now) == Self.slice)
   }
 
-  @Test("a prefetch comes to its end beside readers who never stop, and they find it there or behind them")
+  @Test("a prefetch comes to its end beside readers who never stop, in short requests, and brings nothing twice")
   func besideReaders() throws {
     var random = SplitMix.announced("prefetch beside readers")
     let blob = TestBlob(count: 24 << 20, &random)
@@ -85,5 +133,9 @@ struct PrefetchPaceTests {
     #expect(reads > 3)
     print("\(reads) reads, the longest \(longest) ms, beside 8 MiB of prefetch")
     #expect(longest < 1000)
+    let ranges = station.origin.log.requests.map(\.range).filter { $0.upperBound <= 8 << 20 }
+    #expect(ranges.reduce(0) { $0 + $1.count } == 8 << 20)
+    // The first went out before anybody read.
+    #expect(ranges.dropFirst(4).allSatisfy { $0.count <= Self.slice }, "\(ranges.map(\.count))")
   }
 }

@@ -134,36 +134,44 @@ extension OnDevice {
       }
     }
 
-    @Test("reads of what was not named are as quick beside a prefetch as without")
+    /// Over a link of 21 ms and 200 Mbit/s, in turns so that both have the same of what else the host does. A round trip is
+    /// what a read takes there; what a prefetch must not do is to stand before it.
+    @Test(
+      "reads of what was not named take little longer beside a prefetch: a fifth where the link is what they wait for")
     func demand() throws {
       _ = try RemoteSample.registry()
       let sample = try RemoteSample.large()
       let content = try sample.content()
       let scratch = try Scratch(.tmpfs)
       let trace = try scratch.write("reads", "0 \(64 << 20)\n")
-      var medians: [Double] = []
-      for words in [[], ["--trace", trace, "--prefetch-rate", "24M"]] {
-        let outcome = try Warmblk.start(
-          ["add", "--config", try sample.config(scratch), "--cache", scratch("cache\(words.count)")] + words
-        ).wait(seconds: 60)
+      let link = try SlowLink(delay: "10.5ms", rate: "200mbit")
+      defer { link.remove() }
+      var times: [[Double]] = [[], []]
+      for turn in 0..<6 {
+        let cache = scratch("cache\(turn)")
+        let words = turn % 2 == 0 ? [] : ["--trace", trace]
+        let outcome = try Warmblk.start(["add", "--config", try sample.config(scratch), "--cache", cache] + words)
+          .wait(seconds: 60)
         try #require(outcome.succeeded, "\(outcome)")
         let disk = Disk(id: 0)
-        let times = try disk.reading(direct: true) { reader in
-          var times: [Double] = []
-          for number in 0..<60 {
+        times[turn % 2] += try disk.reading(direct: true) { reader in
+          try (0..<60).map { number in
             let began = monotonicNanoseconds()
             let isRight = try reader.matches(content, 4096, at: UInt64((66 << 20) + number * (199 << 10)))
-            times.append(Double(monotonicNanoseconds() - began) / 1e6)
             #expect(isRight)
+            return Double(monotonicNanoseconds() - began) / 1e6
           }
-          return times
         }
         if !words.isEmpty { #expect(try Warmblk.row(disk).warm?.state == "warming", "it was over too soon") }
-        medians.append(times.sorted()[30])
         try Warmblk.del(disk)
+        try need("rm", "-rf", cache)
       }
+      let medians = times.map { $0.sorted()[$0.count / 2] }
       print("a cold read takes \(medians[0]) ms, beside a prefetch \(medians[1]) ms")
-      #expect(medians[1] < medians[0] * 3 + 5, "\(medians)")
+      // Where a read alone takes more than two round trips, the processors are what it waits for, and they are shared with
+      // a prefetch whatever the link does. `scripts/bench cold` measures the same where they are not.
+      let isLinkBound = medians[0] < 42
+      #expect(medians[1] < medians[0] * (isLinkBound ? 1.2 : 1.75) + (isLinkBound ? 1 : 0), "\(medians)")
     }
   }
 }

@@ -49,6 +49,8 @@ public struct TestReply: Sendable {
   public var trouble: (after: Int, kind: Trouble)?
   /// Bytes of the body in a second.
   public var bytesPerSecond: Int?
+  /// The way on which head and body come; nil for loopback as it is.
+  public var link: TestLink?
   /// Whether the connection is closed after it.
   public var closes = false
   /// `Transfer-Encoding: chunked`, in two chunks.

@@ -22,7 +22,7 @@ final class TestConnection {
       request.numberOnConnection = count
       server.note(request)
       let reply = server.handler(request)
-      guard pause(milliseconds: reply.delay), send(reply), !reply.closes else { return }
+      guard pause(milliseconds: reply.delay + (reply.link?.roundTrip ?? 0)), send(reply), !reply.closes else { return }
     }
   }
 
@@ -95,6 +95,7 @@ final class TestConnection {
     let end = min(reply.trouble?.after ?? .max, reply.body.count)
     // A head that is never to come: trouble before the first byte.
     if let trouble = reply.trouble, trouble.after < 0 { return meet(trouble.kind) }
+    reply.link?.pass(reply.head.utf8.count)
     guard write(Array(reply.head.utf8)) else { return false }
     if let port = reply.tunnel { return pass(to: port, reply.trouble) }
     let body = Array(reply.body[..<end])
@@ -108,6 +109,12 @@ final class TestConnection {
       if reply.trouble == nil { return write(Array("0\r\n\r\n".utf8)) }
     } else if let rate = reply.bytesPerSecond {
       for byte in body { guard write([byte]), pause(milliseconds: 1000 / rate) else { return false } }
+    } else if let link = reply.link {
+      for start in stride(from: 0, to: body.count, by: TestLink.step) {
+        let part = body[start..<min(body.count, start + TestLink.step)]
+        link.pass(part.count)
+        guard write(Array(part)) else { return false }
+      }
     } else {
       guard write(body) else { return false }
     }

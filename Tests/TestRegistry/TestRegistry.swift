@@ -19,6 +19,7 @@ public final class TestRegistry: Sendable {
     var lasting: Fault?
     var access: (@Sendable (TestRequest) -> TestReply?)?
     var delay = 0
+    var link: TestLink?
     var closes = false
     var counts: [String: Count] = [:]
   }
@@ -70,6 +71,9 @@ public final class TestRegistry: Sendable {
   /// Milliseconds before each answer: the round trip.
   public func setDelay(_ milliseconds: Int) { state.state.withLock { $0.delay = milliseconds } }
 
+  /// What answers come over; nil for loopback as it is.
+  public func setLink(_ link: TestLink?) { state.state.withLock { $0.link = link } }
+
   /// Whether connections are closed after each answer.
   public func setCloses(_ closes: Bool) { state.state.withLock { $0.closes = closes } }
 
@@ -84,9 +88,9 @@ public final class TestRegistry: Sendable {
 
   private static func answer(_ request: TestRequest, _ box: StateBox) -> TestReply {
     let digest = String(request.path.split(separator: "/").last ?? "")
-    let (access, delay, closes, blob) = box.state.withLock { state in
+    let (access, delay, link, closes, blob) = box.state.withLock { state in
       state.counts[digest, default: Count()].requests += 1
-      return (state.access, state.delay, state.closes, state.blobs[digest])
+      return (state.access, state.delay, state.link, state.closes, state.blobs[digest])
     }
     var reply: TestReply
     if let refusal = access?(request) {
@@ -101,6 +105,7 @@ public final class TestRegistry: Sendable {
       }
     }
     reply.delay += delay
+    reply.link = link
     reply.closes = reply.closes || closes
     if [200, 206].contains(reply.status) {
       let bytes = min(reply.body.count, max(0, reply.trouble?.after ?? .max))

@@ -44,7 +44,7 @@ final class RegistryImage {
     var digests: [String] = []
     for number in config.lowers.indices {
       let lower = config.lowers[number]
-      registry.add(lower.digest!, try readFile(lower.file!))
+      registry.add(lower.digest!, try readFile(lower.file!, limit: 1 << 28))
       digests.append(lower.digest!)
       config.lowers[number] = .init(digest: lower.digest, size: lower.size)
     }
