@@ -44,7 +44,7 @@ extension OnDevice {
           "\(name): \(seconds.last!) s, at most \(peak) MiB, \(after()) MiB of its own afterwards, file \(bytes.count >> 20) MiB"
         )
         // Its file once, and 40 bytes for each access.
-        #expect(peak <= 128 + bytes.count >> 20 + 40 * blocks * laps >> 20 && after() <= 32, "\(peak), \(after()) MiB")
+        #expect(peak <= 128 + (bytes.count + 40 * blocks * laps) >> 20 && after() <= 32, "\(peak), \(after()) MiB")
         try Warmblk.del(disk)
       }
       #expect(seconds[1] < seconds[0] + 20, "\(seconds)")

@@ -25,7 +25,7 @@ extension OnDevice {
       try registry.stop()
       let began = monotonicNanoseconds()
       let disks = try ["fail", "wait"].map { policy in
-        try Warmblk.add(
+        try Warmblk.addWarned(
           config, "--cache", scratch(policy), "--io-timeout", "1", "--on-timeout", policy, "--trace", trace,
           "--warm=background")
       }

@@ -94,7 +94,7 @@ extension OnDevice {
       let trace = try scratch.write("reads", "0 \(8 << 20)\n")
       for (words, seconds, share) in [
         ([], 1.7..<4.0, 100...100), (["--warm-until", "50%"], 0.7..<2.5, 50...75),
-        (["--warm-deadline", "1s"], 0.9..<2.0, 10...75),
+        (["--warm-deadline", "1s"], 0.9..<3.0, 10...75),
       ] as [([String], Range<Double>, ClosedRange<UInt64>)] {
         let cache = scratch("cache\(words.joined())")
         let outcome = try Warmblk.start(
