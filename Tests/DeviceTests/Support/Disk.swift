@@ -21,6 +21,11 @@ struct Disk: Sendable, Equatable {
   /// Bytes of them.
   var readBytes: Int { statistic(2) * 512 }
 
+  /// Write requests that the kernel has finished.
+  var writes: Int { statistic(4) }
+  /// Requests that the device has and has not answered.
+  var inFlight: Int { statistic(8) }
+
   private func statistic(_ column: Int) -> Int {
     let words = attribute("stat").split(separator: " ")
     return words.count > column ? Int(words[column]) ?? 0 : 0

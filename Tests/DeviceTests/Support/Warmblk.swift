@@ -76,7 +76,7 @@ enum Warmblk {
     return try programs.map { try disk(try $0.wait(seconds: 120)) }
   }
 
-  private static func disk(_ outcome: Outcome, mayWarn: Bool = false) throws -> Disk {
+  static func disk(_ outcome: Outcome, mayWarn: Bool = false) throws -> Disk {
     try #require(outcome.succeeded, "\(outcome)")
     #expect(mayWarn || outcome.errors.isEmpty, "\(outcome)")
     let prefix = "/dev/ublkb"

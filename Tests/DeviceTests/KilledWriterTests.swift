@@ -1,0 +1,84 @@
+import Glibc
+import Posix
+import TestSupport
+import Testing
+
+extension OnDevice {
+  /// Servers that are killed while real programs write: nobody notices but for a pause.
+  @Suite("Killed while written")
+  struct KilledWriterTests {
+    /// A real database that commits, reads back what it has committed, and looks at itself in the end.
+    private static let database = """
+      import sqlite3, sys, time, random
+      base = sqlite3.connect(sys.argv[1] + "/base", isolation_level=None)
+      base.execute("pragma journal_mode=wal"); base.execute("pragma synchronous=full")
+      base.execute("create table t(id integer primary key, text)")
+      end, count = time.time() + float(sys.argv[2]), 0
+      while time.time() < end or count < 20:
+          base.execute("begin")
+          for _ in range(20):
+              base.execute("insert into t values(?, ?)", (count, str(count) * random.randint(1, 400)))
+              count += 1
+          base.execute("commit")
+          row = random.randrange(count)
+          text = base.execute("select text from t where id = ?", (row,)).fetchone()[0]
+          assert text == str(row) * (len(text) // len(str(row))), row
+      base.close()
+      base = sqlite3.connect(sys.argv[1] + "/base")
+      assert base.execute("pragma integrity_check").fetchone() == ("ok",)
+      assert base.execute("select count(*) from t").fetchone() == (count,)
+      print(count)
+      """
+
+    @Test("a mounted file system, fio and sqlite live through servers that are killed", arguments: ["ext4", "xfs"])
+    func killed(kind: String) throws {
+      var random = SplitMix.announced("killed while written")
+      let scratch = try Scratch(.tmpfs)
+      let disk = try BlankDisk(scratch, size: kind == "xfs" ? "320M" : "128M")
+      try need("mkfs.\(kind)", "-q", disk.device.path)
+      let mountPoint = scratch("mnt")
+      try makeDirectories(mountPoint)
+      try need("mount", disk.device.path, mountPoint)
+      let database = try Program(["python3", "-c", Self.database, mountPoint, "12"])
+      let fio = try Program([
+        "fio", "--name=check", "--directory=\(mountPoint)", "--rw=randwrite", "--bsrange=4k-64k", "--size=16M",
+        "--ioengine=io_uring", "--direct=1", "--iodepth=8", "--verify=crc32c", "--verify_fatal=1", "--loops=3",
+        "--aux-path=\(scratch.path)",
+      ])
+      for _ in 0..<5 {
+        usleep(UInt32.random(in: 300_000..<1_500_000, using: &random))
+        let pid = try #require(try Warmblk.row(disk.device).pid)
+        kill(pid, SIGKILL)
+        try need(Guest.binary, "recover", "-n", "\(disk.device.id)")
+      }
+      for program in [database, fio] {
+        let outcome = try program.wait(seconds: 90)
+        #expect(outcome.succeeded, "\(outcome)")
+      }
+      try need("umount", mountPoint)
+      try need(kind == "xfs" ? "xfs_repair" : "e2fsck", kind == "xfs" ? "-n" : "-fn", disk.device.path)
+      try disk.remove()
+    }
+
+    @Test("requests that were in flight, all that the device takes, are served by the next server")
+    func full() throws {
+      let scratch = try Scratch(.tmpfs)
+      let disk = try BlankDisk(scratch, size: "64M", "--queues", "2", "--depth", "128", "--no-watch")
+      let fio = try Program([
+        "fio", "--name=full", "--filename=\(disk.device.path)", "--rw=randwrite", "--bs=4k", "--size=32M",
+        "--offset_increment=32M", "--numjobs=2", "--ioengine=io_uring", "--direct=1", "--iodepth=128",
+        "--verify=crc32c", "--verify_fatal=1", "--aux-path=\(scratch.path)",
+      ])
+      try #require(Deadline(milliseconds: 30_000).wait(interval: 5) { disk.device.writes > 500 })
+      let pid = try #require(try Warmblk.row(disk.device).pid)
+      // It stops serving, and what it has fills up.
+      kill(pid, SIGSTOP)
+      try #require(Deadline(milliseconds: 10_000).wait(interval: 10) { disk.device.inFlight >= 256 })
+      kill(pid, SIGKILL)
+      try need(Guest.binary, "recover", "-n", "\(disk.device.id)", "--timeout", "60")
+      let outcome = try fio.wait(seconds: 120)
+      #expect(outcome.succeeded, "\(outcome)")
+      try disk.remove()
+    }
+  }
+}
