@@ -59,12 +59,13 @@ let package = Package(
       dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
-      name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
+      name: "Device",
+      dependencies: ["Image", "UpperLayer", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "UpperLayer", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "LSMT", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -112,7 +113,8 @@ let package = Package(
     .testTarget(
       name: "EngineTests",
       dependencies: [
-        "Device", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix", "CLinux",
+        "Device", "UpperLayer", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix",
+        "CLinux",
       ],
       swiftSettings: settings),
     .testTarget(

@@ -43,7 +43,21 @@ public final class Image: Sendable {
   public static func open(
     config: ImageConfig, remote: RemoteSettings? = nil, virtualSize: UInt64? = nil
   ) throws(ImageError) -> Image {
-    try config.requireSupported()
+    try open(config, remote, virtualSize: virtualSize, allowsNone: false)
+  }
+
+  /// Opens the layers of `config` below its upper, which somebody else opens for writing. There may be none.
+  public static func open(belowUpperOf config: ImageConfig, remote: RemoteSettings? = nil) throws(ImageError) -> Image {
+    var below = config
+    below.upper.data = nil
+    below.upper.index = nil
+    return try open(below, remote, virtualSize: nil, allowsNone: true)
+  }
+
+  private static func open(
+    _ config: ImageConfig, _ remote: RemoteSettings?, virtualSize: UInt64?, allowsNone: Bool
+  ) throws(ImageError) -> Image {
+    try config.requireSupported(allowsNone: allowsNone)
     guard config.lowers.count <= SegmentMap.maxLayers else {
       throw .stack(name: config.name, .tooManyLayers(count: config.lowers.count, limit: SegmentMap.maxLayers))
     }

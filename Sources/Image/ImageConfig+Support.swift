@@ -1,7 +1,9 @@
 extension ImageConfig {
   /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
-  func requireSupported() throws(ImageError) {
-    if lowers.isEmpty {
+  ///
+  /// `allowsNone`: whether there may be no layer at all.
+  func requireSupported(allowsNone: Bool = false) throws(ImageError) {
+    if lowers.isEmpty, !allowsNone {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
     if upper.data != nil || upper.index != nil {
@@ -31,10 +33,21 @@ extension ImageConfig {
     }
   }
 
+  /// The files of the writable layer; nil when there is none.
+  public func upperFiles() throws(ImageError) -> (data: String, index: String)? {
+    if upper.data == nil && upper.index == nil { return nil }
+    guard let data = upper.data, let index = upper.index else {
+      let missing = upper.data == nil ? "upper.data" : "upper.index"
+      throw .invalid(
+        name: name, field: missing, problem: "is not there; a writable layer has two files: name its data and its index")
+    }
+    return (data, index)
+  }
+
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []
-    if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
+    if upper.virtualSize != nil, upper.data == nil { fields.append("`upper.vsize`: there is no upper") }
     return fields.map { "\(name): \($0)" }
   }
 }
