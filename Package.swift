@@ -38,7 +38,7 @@ let package = Package(
     .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk"], swiftSettings: settings),
 
     // Pure formats: no I/O, no Foundation.
-    .target(name: "LSMT", swiftSettings: settings),
+    .target(name: "LSMT", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
     .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
