@@ -19,7 +19,7 @@ extension Queue where Transport: ~Copyable {
     }
     switch operation {
     case .write:
-      guard isInside(request), request.sectors << 9 <= memory.requestBytesMax else { return refuse(tag, request) }
+      guard isInside(request), fitsBuffer(request) else { return refuse(tag, request) }
       let bytes = UnsafeRawBufferPointer(start: memory.buffer(tag), count: Int(request.sectors) << 9)
       let isFull = writes.add(
         UpperWrite(sector: request.startSector, bytes: bytes),

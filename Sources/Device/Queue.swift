@@ -140,7 +140,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     if !timerIsRunning { startTimer() }
     counters.pointee.requests &+= 1
     if !request.isRead { return change(tag, request) }
-    guard isInside(request), request.sectors << 9 <= memory.requestBytesMax else { return refuse(tag, request) }
+    guard isInside(request), fitsBuffer(request) else { return refuse(tag, request) }
     let sectors = UInt64(request.sectors)
     recorder.pointee.note(startSector: request.startSector, sectors: sectors, now: &eventTime)
     var cursor = SourceCursor(source, from: request.startSector, count: sectors)
@@ -160,6 +160,10 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     return sectors > 0 && request.startSector < source.deviceSectors
       && sectors <= source.deviceSectors &- request.startSector
   }
+
+  /// Whether a request's data fits into a tag's buffer.
+  @inline(__always)
+  func fitsBuffer(_ request: Request) -> Bool { UInt64(request.sectors) << 9 <= UInt64(memory.requestBytesMax) }
 
   /// Serves a request that is one extent and needs no decoding. False if it does.
   @inline(__always)

@@ -66,6 +66,8 @@ final class FakeTransport: QueueTransport {
   /// Requests in the order in which the queue looked at them.
   private(set) var arrivals: [Request] = []
   private(set) var ticks = 0
+  /// Whether requests come as many at once as there are tags.
+  var comesInBursts = false
   /// Calls of the upper, and what they wrote.
   private(set) var writeCalls = 0
   private(set) var writtenPieces = 0
@@ -85,7 +87,7 @@ final class FakeTransport: QueueTransport {
   /// The upper of a writable device, its layer number, and what becomes of the number of a ticket when it is written.
   private let upper: Upper?
   private let clock: Clock
-  private let firstTicket: Int
+  let firstTicket: Int
   private var diskIsFull = false
   private var lastFlush: UInt64 = 0
 
@@ -429,7 +431,7 @@ final class FakeTransport: QueueTransport {
   private func deliverRequests() {
     // Now and then nobody wants anything for a while.
     if timerIsSet, waiting.isEmpty, random.chance(3) { return }
-    while nextTicket < tickets.count, !armed.isEmpty, random.chance(2) || (waiting.isEmpty && ready.isEmpty) {
+    while nextTicket < tickets.count, !armed.isEmpty, comesInBursts || random.chance(2) || (waiting.isEmpty && ready.isEmpty) {
       let tag = armed.remove(at: Int.random(in: 0..<armed.count, using: &random))
       owner[tag] = nextTicket
       tickets[nextTicket].began = clock.tick()
@@ -446,7 +448,7 @@ final class FakeTransport: QueueTransport {
     guard upper != nil, request.operationNumber == Request.Operation.write.rawValue, bytes <= memory.requestBytesMax
     else { return }
     for sector in 0..<Int(request.sectors) {
-      let mark = SectorMark(writer: firstTicket + number, sector: Int(request.startSector) + sector)
+      let mark = SectorMark(writer: firstTicket + number, sector: Int(truncatingIfNeeded: request.startSector) &+ sector)
       mark.fill(memory.buffer(tag) + sector * 512)
     }
   }

@@ -9,7 +9,19 @@ struct SectorMark: Equatable {
   let writer: Int
   let sector: Int
 
-  private var word: UInt64 { UInt64(writer + 1) << 32 | UInt64(sector) }
+  init(writer: Int, sector: Int) {
+    self.writer = writer
+    self.sector = sector
+  }
+
+  /// What a sector begins with; nil when that is nobody's.
+  init?(_ bytes: ArraySlice<UInt8>) {
+    let word = bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+    if word >> 32 == 0 { return nil }
+    self.init(writer: Int(word >> 32) - 1, sector: Int(word & 0xffff_ffff))
+  }
+
+  private var word: UInt64 { UInt64(writer + 1) << 32 | UInt64(UInt32(truncatingIfNeeded: sector)) }
 
   func fill(_ target: UnsafeMutableRawPointer) {
     for offset in stride(from: 0, to: 512, by: 8) { target.storeBytes(of: word, toByteOffset: offset, as: UInt64.self) }

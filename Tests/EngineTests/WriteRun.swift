@@ -19,6 +19,9 @@ final class WriteRun: @unchecked Sendable {
     var faults = FakeTransport.Faults()
     /// Sectors that all requests are in; few of them make all overlap.
     var sectors = 4096
+    var comesInBursts = false
+    /// Operations, each as often as it is named.
+    var operations: [UInt8] = [0, 0, 0, 1, 1, 1, 1, 2, 3, 5]
     var kind = UpperFiles.Kind.append
     var extra: [Request] = []
   }
@@ -38,7 +41,7 @@ final class WriteRun: @unchecked Sendable {
     let files = UpperFiles(data: folder("data"), index: folder("index"))
     try UpperFiles.create(
       data: files.data, index: files.index, kind: wish.kind, virtualSize: 4096 * 512, uuid: LayerUUID(bytes: [UInt8](1...16))!,
-      parentUUID: nil)
+      parentUUID: .null)
     upper = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
     try serve(&random)
   }
@@ -68,6 +71,7 @@ final class WriteRun: @unchecked Sendable {
         memory: pages.view, dataPath: .copy, files: stack.files, remotes: stack.remotes, requests: requests,
         faults: wish.faults, random: SeededRandom(random.next()), upper: upper, clock: clock,
         firstTicket: number * 100_000)
+      transport.comesInBursts = wish.comesInBursts
       transports.append(transport)
       let job = Job(
         pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),
@@ -122,12 +126,12 @@ final class WriteRun: @unchecked Sendable {
     let length = random.chance(4) ? Int.random(in: 1...1024, using: &random) : Int.random(in: 1...32, using: &random)
     let sectors = min(length, wish.sectors)
     let start = Int.random(in: 0...(wish.sectors - sectors), using: &random)
-    let kind = [0, 0, 0, 1, 1, 1, 1, 2, 3, 5].randomElement(using: &random)!
+    let kind = wish.operations.randomElement(using: &random)!
     var flags: Request.Flags = []
     if kind == 1, random.chance(5) { flags = .throughCache }
     if kind == 5, random.chance(2) { flags = .keepsSpace }
     if kind == 2 { return Request(operationNumber: 2, sectors: 0, startSector: 0) }
-    return Request(operationNumber: UInt8(kind), flags: flags, sectors: UInt32(sectors), startSector: UInt64(start))
+    return Request(operationNumber: kind, flags: flags, sectors: UInt32(sectors), startSector: UInt64(start))
   }
 
   // MARK: What is right
@@ -142,10 +146,11 @@ final class WriteRun: @unchecked Sendable {
     let isSure: Bool
   }
 
+  private var values = [[Value]](repeating: [], count: 4096)
+
   /// Checks answers and bytes of all queues against what may be: a sector is what one writer made of it that no other has
   /// surely overwritten before the read began.
   func check(_ seed: UInt64) {
-    var values = [[Value]](repeating: [], count: 4096)
     for transport in transports {
       #expect(transport.complaints.isEmpty, "seed \(seed): \(transport.complaints)")
       for (number, ticket) in transport.tickets.enumerated() where ticket.changes && ticket.written != nil {
@@ -157,11 +162,11 @@ final class WriteRun: @unchecked Sendable {
       }
     }
     for transport in transports {
-      for (number, ticket) in transport.tickets.enumerated() { check(ticket, number, values, seed) }
+      for (number, ticket) in transport.tickets.enumerated() { check(ticket, number, seed) }
     }
   }
 
-  private func check(_ ticket: FakeTransport.Ticket, _ number: Int, _ values: [[Value]], _ seed: UInt64) {
+  private func check(_ ticket: FakeTransport.Ticket, _ number: Int, _ seed: UInt64) {
     let bytes = Int32(ticket.request.sectors) * 512
     guard let result = ticket.result else { return #expect(Bool(false), "seed \(seed): request \(number) has no answer") }
     if result < 0 {
@@ -185,26 +190,40 @@ final class WriteRun: @unchecked Sendable {
 
   /// Whether a read from `began` to `ended` may find `found` in a sector.
   private func mayBe(_ found: ArraySlice<UInt8>, _ sector: Int, _ values: [Value], began: UInt64, ended: UInt64) -> Bool {
-    let original = Value(writer: -1, isZero: false, began: 0, ended: 0, isSure: true)
-    return ([original] + values).contains { value in
-      if value.began > ended { return false }
-      let isHidden = values.contains { $0.isSure && $0.began > value.ended && $0.ended < began }
-      if isHidden { return false }
-      if value.writer == -1 { return found.elementsEqual(stack.model[sector * 512..<sector * 512 + 512]) }
-      if value.isZero { return found.allSatisfy { $0 == 0 } }
-      return SectorMark(writer: value.writer, sector: sector).fills(found)
+    func isPossible(_ value: Value) -> Bool {
+      value.began < ended && !values.contains { $0.isSure && $0.began > value.ended && $0.ended < began }
     }
+    let mark = SectorMark(found)
+    if let value = values.first(where: { $0.writer == mark?.writer && !$0.isZero }),
+      SectorMark(writer: value.writer, sector: sector).fills(found)
+    {
+      return isPossible(value)
+    }
+    let isZero = mark == nil && found.allSatisfy { $0 == 0 }
+    if isZero, values.contains(where: { $0.isZero && isPossible($0) }) { return true }
+    let original = Value(writer: -1, isZero: false, began: 0, ended: 0, isSure: true)
+    return found.elementsEqual(stack.model[sector * 512..<sector * 512 + 512]) && isPossible(original)
   }
 
-  /// Reads the whole disk as the next server would find it, and checks it as a last request.
+  /// Checks the disk as the next server finds it. After `check`.
   func checkReopened(_ seed: UInt64) throws {
     try upper.close()
     let files = UpperFiles(data: folder("data"), index: folder("index"))
     let again = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
     #expect(again.recovery.isClean, "seed \(seed): \(again.recovery.lines)")
-    var random = SeededRandom(seed)
+    for sector in 0..<4096 {
+      let piece = again.index.view.piece(at: UInt64(sector), limit: 1)
+      var found = [UInt8](repeating: 0, count: 512)
+      switch piece.kind {
+      case .zeroes: break
+      case .unmapped: found = Array(stack.model[sector * 512..<sector * 512 + 512])
+      case .data: #expect(pread(again.dataDescriptor, &found, 512, Int(piece.blobSector) * 512) == 512)
+      }
+      guard mayBe(found[...], sector, values[sector], began: .max - 1, ended: .max) else {
+        return #expect(Bool(false), "seed \(seed): sector \(sector) is wrong after a restart: \(found.prefix(8))")
+      }
+    }
     try again.close()
-    _ = random.next()
   }
 }
 
