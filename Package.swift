@@ -38,7 +38,7 @@ let package = Package(
     .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk"], swiftSettings: settings),
 
     // Pure formats: no I/O, no Foundation.
-    .target(name: "LSMT", swiftSettings: settings),
+    .target(name: "LSMT", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
     .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
@@ -48,6 +48,9 @@ let package = Package(
 
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
     .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
+
+    // The files of a writable layer: appends, recovery, durability.
+    .target(name: "UpperLayer", dependencies: ["LSMT", "Posix", "CLinux"], swiftSettings: settings),
 
     // From an image's configuration to extents, and from extents to a device.
     .target(
@@ -89,6 +92,9 @@ let package = Package(
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "UpperLayerTests", dependencies: ["UpperLayer", "LSMT", "TestSupport", "Posix", "CLinux"],
       swiftSettings: settings),
     .testTarget(
       name: "ImageTests",
