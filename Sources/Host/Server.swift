@@ -13,6 +13,8 @@ public struct ServerOptions: Sendable {
   public var device: DeviceOptions
   /// Where the state files are.
   public var directory: RunDirectory
+  /// Whether the disk refuses writes, also where the image has a writable layer: that is then one that is read.
+  public var isReadOnly = false
   /// How layers that are in a registry are had.
   public var remote: RemoteSettings
   /// Where a trace of all that is read goes, absolute; nil for none.
@@ -63,8 +65,14 @@ struct Server {
     ServerProcess.leaveMountTable(
       needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + (upper?.paths ?? []), log)
     // It need not wait for the device.
-    let warming = try plan.map { plan throws(HostError) in
-      try Warming(plan, options.warm, image, threads: options.device.queueCount, directory)
+    let warming: Warming?
+    do throws(HostError) {
+      warming = try plan.map { plan throws(HostError) in
+        try Warming(plan, options.warm, image, threads: options.device.queueCount, directory)
+      }
+    } catch {
+      try? upper?.upper.close()
+      throw error
     }
     let device: Device
     do throws(HostError) { device = try start(image, upper, startsRecording: recording != nil) } catch {
@@ -118,10 +126,9 @@ struct Server {
 
   private func openImage() throws(HostError) -> Image {
     do throws(ImageError) {
-      let image =
-        try options.config.upperFiles() == nil
-        ? try Image.open(config: options.config, remote: options.remote)
-        : try Image.open(belowUpperOf: options.config, remote: options.remote)
+      let image = try Image.open(
+        config: options.config, remote: options.remote,
+        upper: options.isReadOnly ? .readOnly(pendingFolder: directory.path) : .leftOut)
       for warning in image.warnings { log.warning("\(warning)") }
       return image
     } catch {
@@ -129,10 +136,11 @@ struct Server {
     }
   }
 
-  /// Opens the writable layer, before there is a device; nil without one. What had to be mended is said.
+  /// Opens the writable layer, before there is a device; nil when nothing is to be written. What had to be mended is said.
   private func openUpper(
     _ image: Image, _ report: (StartMessage) throws(HostError) -> Void
   ) throws(HostError) -> OpenUpper? {
+    if options.isReadOnly { return nil }
     let files: UpperFiles
     do throws(ImageError) {
       guard let found = try options.config.upperFiles() else { return nil }
@@ -148,9 +156,14 @@ struct Server {
     } catch {
       throw .upper(error)
     }
-    for line in upper.recovery.lines {
-      log.notice("\(line)")
-      try report(.note(line))
+    do throws(HostError) {
+      for line in upper.recovery.lines {
+        log.notice("\(line)")
+        try report(.note(line))
+      }
+    } catch {
+      try? upper.close()
+      throw error
     }
     return OpenUpper(upper: upper, files: files)
   }

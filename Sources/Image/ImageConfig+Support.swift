@@ -1,15 +1,15 @@
 extension ImageConfig {
   /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
-  ///
-  /// `allowsNone`: whether there may be no layer at all.
-  func requireSupported(allowsNone: Bool = false) throws(ImageError) {
-    if lowers.isEmpty, !allowsNone {
+  func requireSupported(upper use: UpperUse = .refused) throws(ImageError) {
+    if lowers.isEmpty, upper.data == nil {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
-    if upper.data != nil || upper.index != nil {
+    if case .refused = use, upper.data != nil || upper.index != nil {
       throw .unsupported(
         name: name, field: upper.data != nil ? "upper.data" : "upper.index",
-        advice: "remove `upper` to serve the layers below it read-only, or commit it and add the result to `lowers`")
+        advice:
+          "remove `upper` to use the layers below it, or make it one of `lowers` with `warmblk seal` or `warmblk commit`"
+      )
     }
     if upper.target != nil || upper.gzipIndex != nil {
       throw .unsupported(

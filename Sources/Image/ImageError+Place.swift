@@ -30,6 +30,8 @@ extension ImageError {
     case .layer(let path, let error): error.place(in: path)
     case .zfile(let path, let offset, let error), .block(let path, _, let offset, let error):
       error.place(in: path, at: offset)
+    case .tooFragmented(let path, _, let entries, _):
+      Place(file: path, expected: "at most \(SealedIndex.maxEntries) segments", found: "\(entries)")
     case .refused: Place()
     }
   }

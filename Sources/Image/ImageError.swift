@@ -39,7 +39,9 @@ public enum ImageError: Error, Equatable, Sendable {
   case files(name: String, FileSystemError)
   /// The file is no trace, or a damaged one.
   case trace(path: String, TraceError)
-  /// An import or export cannot be done as asked.
+  /// A layer that is being made has more segments at byte `offset` of the device than readers accept.
+  case tooFragmented(path: String, offset: UInt64, entries: UInt64, advice: String)
+  /// What was asked for cannot be done.
   case refused(String)
 }
 
@@ -84,6 +86,9 @@ extension ImageError: CustomStringConvertible {
     case .files(let name, let error): "\(name): \(error)"
     case .trace(let path, let error):
       "\(path): \(error)"
+    case .tooFragmented(let path, let offset, let entries, let advice):
+      "\(path): at byte \(offset) of the device the layer has \(entries) segments, and readers accept at most "
+        + "\(SealedIndex.maxEntries): \(advice)"
     case .refused(let reason):
       reason
     }

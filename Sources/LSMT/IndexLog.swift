@@ -21,7 +21,17 @@ public struct IndexLog: Equatable, Sendable {
   }
 
   /// What the log says in the end: sorted, disjoint segments, tags 0.
-  public func replayed() -> [Segment] {
+  public func replayed() -> [Segment] { Self.replayed(entries) }
+
+  /// The same without the entries that lie outside `dataSize` bytes of data file, and how many of these there were.
+  public func replayed(within dataSize: UInt64) -> (segments: [Segment], dropped: Int) {
+    if firstEntry(outsideDataOf: dataSize) == nil { return (replayed(), 0) }
+    let dataEnd = dataSize / UInt64(sectorSize)
+    let kept = entries.filter { $0.moffset >= LayerWriter.firstDataSector && $0.moffsetEnd <= dataEnd }
+    return (Self.replayed(kept), entries.count - kept.count)
+  }
+
+  private static func replayed(_ entries: [Segment]) -> [Segment] {
     // The log falls into ascending runs, each of them newer than all before it: a stack of tiny layers.
     var runs: [[Segment]] = []
     for entry in entries where entry.length > 0 {

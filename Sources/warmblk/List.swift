@@ -37,7 +37,7 @@ struct List: ParsableCommand {
         ["ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED"]
         + (isWritable ? ["UPPER", "GARBAGE"] : []) + ["WARM", "IMAGE"]
       let rows = devices.map { row($0, isWritable) }
-      print(formatTable([header] + rows, rightAligned: [0, 2, 4, 5, 7, 8, 9, 10] + (isWritable ? [11, 12] : [])))
+      print(formatTable([header] + rows, rightAligned: Set([0, 2, 4, 5, 7, 8, 9, 10] + (isWritable ? [11, 12] : []))))
       for device in devices {
         if let problem = device.problem { print("\(device.device): \(problem)") }
       }
