@@ -59,7 +59,9 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "Image",
-      dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux"],
+      dependencies: [
+        "BlobStore", "Registry", "UpperLayer", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux",
+      ],
       swiftSettings: settings),
     .target(
       name: "Device",

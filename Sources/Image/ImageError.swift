@@ -3,6 +3,7 @@ import FileSystems
 import LSMT
 import Posix
 import Trace
+import UpperLayer
 import ZFile
 
 /// Why an image cannot be opened, read, written or converted.
@@ -35,6 +36,8 @@ public enum ImageError: Error, Equatable, Sendable {
   case outOfBounds(path: String, offset: UInt64, wanted: Int, size: UInt64)
   /// The layers cannot be merged.
   case stack(name: String, LSMTError)
+  /// The files of the upper cannot be made, opened or changed.
+  case upper(UpperError)
   /// The files of the image's disk, or those of an eStargz layer, cannot be found.
   case files(name: String, FileSystemError)
   /// The file is no trace, or a damaged one.
@@ -83,6 +86,7 @@ extension ImageError: CustomStringConvertible {
       "\(path): \(wanted) bytes at \(offset) are past its end at \(size)"
     case .stack(let name, let error):
       "\(name): \(error)"
+    case .upper(let error): error.description
     case .files(let name, let error): "\(name): \(error)"
     case .trace(let path, let error):
       "\(path): \(error)"

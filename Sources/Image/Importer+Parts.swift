@@ -22,7 +22,7 @@ struct FileIdentity: Equatable {
 
 extension LayerUUID {
   /// A random one (RFC 9562, version 4).
-  static func random() -> LayerUUID {
+  public static func random() -> LayerUUID {
     var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
     bytes[6] = bytes[6] & 0x0f | 0x40
     bytes[8] = bytes[8] & 0x3f | 0x80

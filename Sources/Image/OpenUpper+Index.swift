@@ -34,12 +34,12 @@ extension OpenUpper {
       throw .refused("\(blob.path): an append-only upper has its mappings in an index file: name that too")
     }
     let log = try log(at: index, of: header)
-    let (segments, dropped) = log.replayed(within: blob.payloadSize)
+    let (segments, cut) = log.replayed(within: blob.payloadSize)
     var notes: [String] = []
-    if dropped > 0 {
+    if cut > 0 {
       notes.append(
-        "\(index): \(dropped) of \(log.entries.count) entries are of data that is not in \(blob.path): left behind by a "
-          + "crash before they were synced, and not used")
+        "\(index): \(cut) of \(log.entries.count) entries reach beyond the end of \(blob.path): a crash left them behind "
+          + "before their data was stored, and what is not there of them does not count")
     }
     return (segments, notes)
   }

@@ -2,6 +2,7 @@ import BlobStore
 import Glibc
 import LSMT
 import Posix
+import UpperLayer
 
 /// An upper that is read and not written, as the layer that it would be if it were sealed now.
 ///
@@ -30,6 +31,7 @@ struct OpenUpper {
     do throws(BlobError) { blob = try Blob(path: data) } catch { throw .blob(error) }
     try lock(blob)
     let header = try header(of: blob)
+    try requireNothingPending(blob, header, pendingFolder)
     let content = header.isSparse ? (try sparse(blob), []) : try appended(blob, header, index: index)
     return OpenUpper(
       opened: try Layer.open(upper: blob, header: header, segments: content.0), indexPath: index,
@@ -43,6 +45,30 @@ struct OpenUpper {
     throw .refused(
       "\(blob.path): this upper is being written by a device: see `warmblk list`, and take the device away with "
         + "`warmblk del` first")
+  }
+
+  private static func requireNothingPending(
+    _ blob: Blob, _ header: LayerRecord, _ folder: String
+  ) throws(ImageError) {
+    let count = try pendingEntries(blob, header, folder)
+    if count == 0 { return }
+    throw .refused(
+      "\(blob.path): the server of this upper was killed, and \(count) of its last writes are only in \(folder) yet: "
+        + "take the device over with `warmblk recover`, or add and delete it, which brings them into the upper")
+  }
+
+  /// Writes that a killed server has acknowledged and that the upper's files do not have.
+  static func pendingEntries(_ blob: Blob, _ header: LayerRecord, _ folder: String) throws(ImageError) -> UInt64 {
+    let data: Descriptor
+    do throws(Errno) { data = try Descriptor.open(blob.path) } catch {
+      throw .system(call: "opening", path: blob.path, error)
+    }
+    do throws(UpperError) {
+      return try UpperFiles.pendingEntries(
+        of: data, path: blob.path, uuid: header.uuid, pendingFolder: folder)
+    } catch {
+      throw .upper(error)
+    }
   }
 
   /// The header of the data file of an upper that is not sealed.

@@ -23,12 +23,25 @@ public struct IndexLog: Equatable, Sendable {
   /// What the log says in the end: sorted, disjoint segments, tags 0.
   public func replayed() -> [Segment] { Self.replayed(entries) }
 
-  /// The same without the entries that lie outside `dataSize` bytes of data file, and how many of these there were.
-  public func replayed(within dataSize: UInt64) -> (segments: [Segment], dropped: Int) {
+  /// What is left of the log with only `dataSize` bytes of data file: entries lose what is not there, and how many did.
+  /// A zeroed entry needs no data.
+  public func replayed(within dataSize: UInt64) -> (segments: [Segment], cut: Int) {
     if firstEntry(outsideDataOf: dataSize) == nil { return (replayed(), 0) }
     let dataEnd = dataSize / UInt64(sectorSize)
-    let kept = entries.filter { $0.moffset >= LayerWriter.firstDataSector && $0.moffsetEnd <= dataEnd }
-    return (Self.replayed(kept), entries.count - kept.count)
+    var cut = 0
+    var kept: [Segment] = []
+    for entry in entries {
+      let isThere = entry.moffset >= LayerWriter.firstDataSector && entry.moffsetEnd <= dataEnd
+      if entry.isZeroed || isThere {
+        kept.append(entry)
+        continue
+      }
+      cut += 1
+      if entry.moffset >= LayerWriter.firstDataSector, entry.moffset < dataEnd {
+        kept.append(entry.trimmed(from: entry.offset, to: entry.offset + (dataEnd - entry.moffset)))
+      }
+    }
+    return (Self.replayed(kept), cut)
   }
 
   private static func replayed(_ entries: [Segment]) -> [Segment] {

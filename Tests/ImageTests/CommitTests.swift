@@ -137,7 +137,9 @@ import ZFile
     let config = try upper.save(scratch)
     let image = try open(config, scratch)
     #expect(image.warnings.count == 1 && image.warnings[0].contains("3 of 4 entries"))
-    #expect(try contents(of: image) == disk)
+    // What is whole of the second write is there: 4096 bytes without the last sector.
+    let part = Array(disk[..<2048]) + [UInt8](repeating: 2, count: 7 * 512)
+    #expect(try contents(of: image) == part + disk[part.count...])
     let made = try commit(config, to: scratch("layer"), scratch)
     #expect(made.notes == image.warnings && made.segmentCount == 1)
   }
