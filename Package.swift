@@ -38,7 +38,7 @@ let package = Package(
     .target(name: "Ublk", dependencies: ["Ring", "Posix", "CUblk"], swiftSettings: settings),
 
     // Pure formats: no I/O, no Foundation.
-    .target(name: "LSMT", swiftSettings: settings),
+    .target(name: "LSMT", dependencies: ["CLinux"], swiftSettings: settings),
     .target(name: "ZFile", dependencies: ["CCodecs"], swiftSettings: settings),
     .target(name: "Trace", dependencies: ["JSON", "ZFile"], swiftSettings: settings),
 
@@ -49,6 +49,9 @@ let package = Package(
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
     .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
 
+    // The files of a writable layer: appends, recovery, durability.
+    .target(name: "UpperLayer", dependencies: ["LSMT", "Posix", "CLinux"], swiftSettings: settings),
+
     // From an image's configuration to extents, and from extents to a device.
     .target(
       name: "BlobStore",
@@ -56,15 +59,18 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "Image",
-      dependencies: ["BlobStore", "Registry", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux"],
+      dependencies: [
+        "BlobStore", "Registry", "UpperLayer", "LSMT", "ZFile", "JSON", "Trace", "FileSystems", "Posix", "CLinux",
+      ],
       swiftSettings: settings),
     .target(
-      name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
+      name: "Device",
+      dependencies: ["Image", "UpperLayer", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "UpperLayer", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "LSMT", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -91,6 +97,9 @@ let package = Package(
       name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
       swiftSettings: settings),
     .testTarget(
+      name: "UpperLayerTests", dependencies: ["UpperLayer", "LSMT", "TestSupport", "Posix", "CLinux"],
+      swiftSettings: settings),
+    .testTarget(
       name: "ImageTests",
       dependencies: [
         "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "FileSystems",
@@ -112,7 +121,8 @@ let package = Package(
     .testTarget(
       name: "EngineTests",
       dependencies: [
-        "Device", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix", "CLinux",
+        "Device", "UpperLayer", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix",
+        "CLinux",
       ],
       swiftSettings: settings),
     .testTarget(

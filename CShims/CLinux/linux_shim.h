@@ -59,5 +59,13 @@ static inline int clinux_set_affinity(const void *mask, size_t bytes) {
 }
 /// A counter that poll(2) can wait for.
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+/// Tells the CPU that this thread waits for another one.
+static inline void clinux_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  __asm__ volatile("yield");
+#endif
+}
 /// Names the calling thread: the first 15 bytes count.
 static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL); }

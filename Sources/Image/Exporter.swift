@@ -48,8 +48,8 @@ public struct Exporter: ~Copyable {
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw .refused("\(path): is not a regular file, and only that can have holes")
     }
-    for layer in image.layers where FileIdentity(path: layer.blob.path) == FileIdentity(status) {
-      throw .refused("\(path): is a layer of the image, which cannot be replaced by it")
+    for file in image.files where FileIdentity(path: file) == FileIdentity(status) {
+      throw .refused("\(path): is a file of the image, which cannot be replaced by it")
     }
     do throws(Errno) { try descriptor.truncate(to: 0) } catch {
       throw .system(call: "emptying", path: path, error)
@@ -69,34 +69,15 @@ public struct Exporter: ~Copyable {
   }
 
   private mutating func run(_ progress: (Progress) -> Void) throws(ImageError) -> UInt64 {
-    let sector = UInt64(sectorSize)
-    var cursor = image.map.view.mappings(
-      from: 0, count: image.virtualSize / sector + (image.virtualSize % sector == 0 ? 0 : 1))
-    var offset: UInt64 = 0
-    while let mapping = cursor.next() {
-      let end = min(image.virtualSize, offset + mapping.sectors * sector)
-      if !mapping.isZeroes { try copy(offset..<end, progress) }
-      offset = end
-      progress(Progress(done: offset, total: image.virtualSize))
+    try image.forEachStoredRange { range throws(ImageError) in
+      let part = buffer.part(0..<range.count)
+      try reader.read(into: part, at: range.lowerBound)
+      try write(UnsafeRawBufferPointer(part), at: range.lowerBound)
+      progress(Progress(done: range.upperBound, total: image.virtualSize))
     }
     try system("setting the size of") { () throws(Errno) in try descriptor.truncate(to: image.virtualSize) }
     try system("fsync") { () throws(Errno) in try descriptor.synchronize() }
     return writtenBytes
-  }
-
-  /// Copies what is not zero of `range`.
-  private mutating func copy(_ range: Range<UInt64>, _ progress: (Progress) -> Void) throws(ImageError) {
-    var offset = range.lowerBound
-    while offset < range.upperBound {
-      // Up to a multiple of the step, so that blocks of zeroes are found where the file system has its blocks.
-      let step = UInt64(stepSize)
-      let end = min(range.upperBound, offset / step * step + step)
-      let part = buffer.part(0..<Int(end - offset))
-      try reader.read(into: part, at: offset)
-      try write(UnsafeRawBufferPointer(part), at: offset)
-      offset = end
-      progress(Progress(done: offset, total: image.virtualSize))
-    }
   }
 
   private mutating func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(ImageError) {

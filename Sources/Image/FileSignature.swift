@@ -23,6 +23,11 @@ struct FileSignature: CustomStringConvertible {
     }
   }
 
+  /// Whether it begins as a configuration does: with a brace.
+  static func isJSON(_ bytes: [UInt8]) -> Bool {
+    bytes.first { !Array(" \t\r\n".utf8).contains($0) } == UInt8(ascii: "{")
+  }
+
   /// What a file would be if it went on after `bytes`, which are all that it has: too few for a format's own check of
   /// its first bytes. nil when nothing speaks for any format.
   static func cutFormat(_ bytes: [UInt8]) -> String? {

@@ -23,11 +23,43 @@ public struct RangePiece: Equatable, Sendable {
 extension Image {
   /// The layers as a trace names them, bottom first.
   public var traceLayers: [TraceLayer] {
-    zip(layers, config.lowers).map { layer, lower in
-      TraceLayer(
-        identity: lower.digest ?? "uuid:\(layer.record.uuid)", size: layer.blob.fileSize,
+    layers.enumerated().map { number, layer in
+      // An upper is none of the lowers.
+      let digest = number < config.lowers.count ? config.lowers[number].digest : nil
+      return TraceLayer(
+        identity: digest ?? "uuid:\(layer.record.uuid)", size: layer.blob.fileSize,
         isCompressed: layer.blocks != nil)
     }
+  }
+
+  /// Gives `body` the ranges of the disk, in bytes, that are stored in any layer, in order: at most ``stepSize`` at once,
+  /// and up to a multiple of that, so that blocks of zeroes are found where file systems have their blocks.
+  func forEachStoredRange(_ body: (Range<UInt64>) throws(ImageError) -> Void) throws(ImageError) {
+    let sector = UInt64(sectorSize)
+    let step = UInt64(stepSize)
+    var cursor = map.view.mappings(from: 0, count: virtualSize / sector + (virtualSize % sector == 0 ? 0 : 1))
+    var start: UInt64 = 0
+    var end: UInt64 = 0
+    while let mapping = cursor.next() {
+      if mapping.isZeroes {
+        if start < end { try body(start..<end) }
+        end = min(virtualSize, end + mapping.sectors * sector)
+        start = end
+        continue
+      }
+      end = min(virtualSize, end + mapping.sectors * sector)
+      while start < end, end >= start / step * step + step {
+        let stop = start / step * step + step
+        try body(start..<stop)
+        start = stop
+      }
+    }
+    if start < end { try body(start..<end) }
+  }
+
+  /// The files that are read as this image, on this machine: no command may write over them.
+  var files: [String] {
+    layers.map(\.blob.path) + [config.path, config.upper.index].compactMap(\.self)
   }
 
   /// Gives `body` the pieces of bytes `range` of the disk, in order. Zeroes are in no layer and left out, and so is what

@@ -5,26 +5,27 @@ import LSMT
 public final class Image: Sendable {
   /// What it was opened from.
   public let config: ImageConfig
-  /// Bottom to top; the layer numbers of ``map`` are indices into it.
+  /// Bottom to top, the upper among them where it is read as a layer; the layer numbers of ``map`` are indices into it.
   public let layers: [Layer]
   /// Bytes of the device: what the topmost layer says that says anything.
   public let virtualSize: UInt64
   /// Which layer has a sector.
   public let map: SegmentMap
-  /// Fields of the configuration that are set and have no effect, one sentence each.
+  /// Fields of the configuration that are set and have no effect, and what of the upper is not whole, one sentence each.
   public let warnings: [String]
 
   /// What brings the layers that are not on this machine; nil when all are.
   public let remote: RemoteLayers?
 
   private init(
-    config: ImageConfig, opened: [Layer.Opened], virtualSize: UInt64?, remote: RemoteLayers?
+    config: ImageConfig, opened: [Layer.Opened], virtualSize: UInt64?, remote: RemoteLayers?, upper: OpenUpper?
   ) throws(ImageError) {
     self.config = config
     self.remote = remote
+    let opened = opened + [upper?.opened].compactMap(\.self)
     layers = opened.map(\.layer)
     self.virtualSize = virtualSize ?? layers.last { $0.record.virtualSize > 0 }?.record.virtualSize ?? 0
-    warnings = config.warnings
+    warnings = config.warnings + (upper?.notes ?? [])
     do throws(LSMTError) {
       map = try SegmentMap(layers: opened.map(\.segments), virtualSize: self.virtualSize)
     } catch {
@@ -34,16 +35,21 @@ public final class Image: Sendable {
 
   /// Opens the image that the configuration file at `configPath` describes. Layers that are not on this machine are
   /// had as `remote` says; without it they are an error.
-  public static func open(configPath: String, remote: RemoteSettings? = nil) throws(ImageError) -> Image {
-    try open(config: try ImageConfig.load(configPath), remote: remote)
+  public static func open(
+    configPath: String, remote: RemoteSettings? = nil, upper: UpperUse = .refused
+  ) throws(ImageError) -> Image {
+    try open(config: try ImageConfig.load(configPath), remote: remote, upper: upper)
   }
 
   /// Opens the image of `config`, as large as `virtualSize` bytes if that is given, whatever the layers say. A field
-  /// that would change what is read and is not served is an error.
+  /// that would change what is read and is not served is an error, and so is an upper unless `upper` says what becomes
+  /// of it.
   public static func open(
-    config: ImageConfig, remote: RemoteSettings? = nil, virtualSize: UInt64? = nil
+    config: ImageConfig, remote: RemoteSettings? = nil, virtualSize: UInt64? = nil, upper: UpperUse = .refused
   ) throws(ImageError) -> Image {
-    try config.requireSupported()
+    try config.requireSupported(upper: upper)
+    // First, because it may be in use: that is worth knowing before anything is fetched.
+    let openUpper = try OpenUpper.of(config, use: upper)
     guard config.lowers.count <= SegmentMap.maxLayers else {
       throw .stack(name: config.name, .tooManyLayers(count: config.lowers.count, limit: SegmentMap.maxLayers))
     }
@@ -51,8 +57,19 @@ public final class Image: Sendable {
     if let remote, try config.needsRegistry() { layers = try RemoteLayers(remote) }
     let opened = try openLayers(config, layers)
     layers?.settle()
-    return try Image(config: config, opened: opened, virtualSize: virtualSize, remote: layers)
+    return try Image(config: config, opened: opened, virtualSize: virtualSize, remote: layers, upper: openUpper)
   }
+}
+
+/// What becomes of the upper that a configuration names.
+public enum UpperUse: Sendable {
+  /// A configuration with an upper is not opened.
+  case refused
+  /// The layers below the upper are opened, of which there may be none: somebody else opens the upper to write to it.
+  case leftOut
+  /// The upper is read as the topmost layer, and locked against writers as long as the image is open. `pendingFolder`:
+  /// where a server that was killed may have left writes that the upper's files do not have yet; then it is refused.
+  case readOnly(pendingFolder: String)
 }
 
 extension ImageConfig {

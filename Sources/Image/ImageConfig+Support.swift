@@ -1,13 +1,15 @@
 extension ImageConfig {
   /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
-  func requireSupported() throws(ImageError) {
-    if lowers.isEmpty {
+  func requireSupported(upper use: UpperUse = .refused) throws(ImageError) {
+    if lowers.isEmpty, upper.data == nil {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
-    if upper.data != nil || upper.index != nil {
+    if case .refused = use, upper.data != nil || upper.index != nil {
       throw .unsupported(
         name: name, field: upper.data != nil ? "upper.data" : "upper.index",
-        advice: "remove `upper` to serve the layers below it read-only, or commit it and add the result to `lowers`")
+        advice:
+          "remove `upper` to use the layers below it, or make it one of `lowers` with `warmblk seal` or `warmblk commit`"
+      )
     }
     if upper.target != nil || upper.gzipIndex != nil {
       throw .unsupported(
@@ -31,10 +33,21 @@ extension ImageConfig {
     }
   }
 
+  /// The files of the writable layer; nil when there is none.
+  public func upperFiles() throws(ImageError) -> (data: String, index: String)? {
+    if upper.data == nil && upper.index == nil { return nil }
+    guard let data = upper.data, let index = upper.index else {
+      let missing = upper.data == nil ? "upper.data" : "upper.index"
+      throw .invalid(
+        name: name, field: missing, problem: "is not there; a writable layer has two files: name its data and its index")
+    }
+    return (data, index)
+  }
+
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []
-    if upper.virtualSize != nil { fields.append("`upper.vsize`: there is no upper") }
+    if upper.virtualSize != nil, upper.data == nil { fields.append("`upper.vsize`: there is no upper") }
     return fields.map { "\(name): \($0)" }
   }
 }

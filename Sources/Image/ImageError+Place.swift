@@ -1,5 +1,6 @@
 import BlobStore
 import LSMT
+import UpperLayer
 import ZFile
 
 extension ImageError {
@@ -30,6 +31,9 @@ extension ImageError {
     case .layer(let path, let error): error.place(in: path)
     case .zfile(let path, let offset, let error), .block(let path, _, let offset, let error):
       error.place(in: path, at: offset)
+    case .tooFragmented(let path, _, let entries, _):
+      Place(file: path, expected: "at most \(SealedIndex.maxEntries) segments", found: "\(entries)")
+    case .upper(let error): error.place
     case .refused: Place()
     }
   }
@@ -60,6 +64,23 @@ extension BlobError {
     case .noRoom(let path, let size, let limit):
       .init(file: path, expected: "at most \(limit) bytes", found: "\(size) bytes")
     case .registry, .stopped: .init()
+    }
+  }
+}
+
+extension UpperError {
+  fileprivate var place: ImageError.Place {
+    switch self {
+    case .system(_, let path, _), .notRegularFile(let path), .inUse(let path, _), .sealed(let path),
+      .readOnlyFolder(let path, _), .exists(let path), .noVirtualSize(let path), .invalidSize(let path, _, _),
+      .tooManyEntries(let path, _, _), .pendingLog(let path, _, _):
+      .init(file: path)
+    case .layer(let path, let error): error.place(in: path)
+    case .wrongKind(_, _, let index, let size): .init(file: index, found: "\(size) bytes")
+    case .otherIndex(_, let uuid, let index, let found):
+      .init(file: index, expected: "\(uuid)", found: "\(found)")
+    case .otherParent(let path, let expected, let found):
+      .init(file: path, expected: "\(expected)", found: "\(found)")
     }
   }
 }

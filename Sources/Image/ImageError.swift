@@ -3,6 +3,7 @@ import FileSystems
 import LSMT
 import Posix
 import Trace
+import UpperLayer
 import ZFile
 
 /// Why an image cannot be opened, read, written or converted.
@@ -35,11 +36,15 @@ public enum ImageError: Error, Equatable, Sendable {
   case outOfBounds(path: String, offset: UInt64, wanted: Int, size: UInt64)
   /// The layers cannot be merged.
   case stack(name: String, LSMTError)
+  /// The files of the upper cannot be made, opened or changed.
+  case upper(UpperError)
   /// The files of the image's disk, or those of an eStargz layer, cannot be found.
   case files(name: String, FileSystemError)
   /// The file is no trace, or a damaged one.
   case trace(path: String, TraceError)
-  /// An import or export cannot be done as asked.
+  /// A layer that is being made has more segments at byte `offset` of the device than readers accept.
+  case tooFragmented(path: String, offset: UInt64, entries: UInt64, advice: String)
+  /// What was asked for cannot be done.
   case refused(String)
 }
 
@@ -81,9 +86,13 @@ extension ImageError: CustomStringConvertible {
       "\(path): \(wanted) bytes at \(offset) are past its end at \(size)"
     case .stack(let name, let error):
       "\(name): \(error)"
+    case .upper(let error): error.description
     case .files(let name, let error): "\(name): \(error)"
     case .trace(let path, let error):
       "\(path): \(error)"
+    case .tooFragmented(let path, let offset, let entries, let advice):
+      "\(path): at byte \(offset) of the device the layer has \(entries) segments, and readers accept at most "
+        + "\(SealedIndex.maxEntries): \(advice)"
     case .refused(let reason):
       reason
     }

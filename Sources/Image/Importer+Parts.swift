@@ -22,7 +22,7 @@ struct FileIdentity: Equatable {
 
 extension LayerUUID {
   /// A random one (RFC 9562, version 4).
-  static func random() -> LayerUUID {
+  public static func random() -> LayerUUID {
     var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
     bytes[6] = bytes[6] & 0x0f | 0x40
     bytes[8] = bytes[8] & 0x3f | 0x80
@@ -30,10 +30,24 @@ extension LayerUUID {
   }
 }
 
-extension Layer {
-  /// sha256 of the layer's file, hexadecimal.
-  func digest() throws(ImageError) -> String {
-    do throws(BlobError) { return try blob.sha256() } catch { throw .blob(error) }
+extension OutputFile {
+  /// Opens what was written, as readers will, and returns its digest.
+  func checkedLayer(virtualSize: UInt64, segmentCount: UInt64) throws(ImageError) -> String {
+    let blob = try blob()
+    let layer = try Layer.open(blob, size: size).layer
+    precondition(layer.record.virtualSize == virtualSize && UInt64(layer.segmentCount) == segmentCount)
+    return try digest(of: blob)
+  }
+
+  /// `sha256:<hex>` of what was written.
+  func digest() throws(ImageError) -> String { try digest(of: try blob()) }
+
+  private func blob() throws(ImageError) -> Blob {
+    do throws(BlobError) { return try Blob(path: temporaryPath) } catch { throw .blob(error) }
+  }
+
+  private func digest(of blob: Blob) throws(ImageError) -> String {
+    do throws(BlobError) { return "sha256:\(try blob.sha256())" } catch { throw .blob(error) }
   }
 }
 

@@ -46,15 +46,16 @@ public struct Importer {
     let needsSpool = source.size == nil && options.compression != nil
     let first = needsSpool ? try LayerFile(path: layerPath + ".spool", format: .plain) : file
     let builder = try LayerBuilder(
-      file: first, writer: writer(virtualSize: roundedToSector(source.size ?? 0)), parent: parent,
-      grain: options.granularity)
+      file: first, writer: writer(virtualSize: roundedToSector(source.size ?? 0)),
+      below: parent.map { .parent($0) } ?? .nothing,
+      grain: options.granularity, advice: "import with a coarser granularity than \(options.granularity) bytes")
     let size = try copy(&source, to: builder, progress)
     let virtualSize = roundedToSector(size)
     try first.append(try builder.finish().resized(to: virtualSize))
     if source.size == nil { try first.replaceHeader(writer(virtualSize: virtualSize).header()) }
     if needsSpool { try first.output.copy(to: file) }
     try file.finish()
-    let digest = try check(file.output, virtualSize: virtualSize, segmentCount: builder.entryCount)
+    let digest = try file.output.checkedLayer(virtualSize: virtualSize, segmentCount: builder.entryCount)
     try file.output.publish(force: options.force)
     try writeConfig(digest: digest, size: file.output.size)
     return ImportResult(
@@ -113,17 +114,6 @@ extension Importer {
     if let path = parent.image.config.path, config != nil, FileIdentity(path: path) == config {
       throw .refused("\(configPath): is the parent, which cannot be replaced; choose another folder")
     }
-  }
-
-  /// Opens what was written, as readers will, and returns its digest.
-  private func check(
-    _ output: OutputFile, virtualSize: UInt64, segmentCount: UInt64
-  ) throws(ImageError) -> String {
-    let blob: Blob
-    do throws(BlobError) { blob = try Blob(path: output.temporaryPath) } catch { throw .blob(error) }
-    let layer = try Layer.open(blob, size: output.size).layer
-    precondition(layer.record.virtualSize == virtualSize && UInt64(layer.segmentCount) == segmentCount)
-    return "sha256:\(try layer.digest())"
   }
 
   private func writeConfig(digest: String, size: UInt64) throws(ImageError) {

@@ -41,7 +41,7 @@ public struct Inspector {
         try inspectOverlaybdTrace(blob)
       } else if AccessTrace.isAccessTrace(prefix: prefix.span.bytes) {
         try inspectTrace(blob)
-      } else if isJSON(prefix), !blob.isTarWrapped {
+      } else if FileSignature.isJSON(prefix), !blob.isTarWrapped {
         try inspectConfig()
       } else {
         try inspectBlob(blob)
@@ -50,10 +50,6 @@ public struct Inspector {
     } catch {
       report(error)
     }
-  }
-
-  private func isJSON(_ prefix: [UInt8]) -> Bool {
-    prefix.first { !Array(" \t\r\n".utf8).contains($0) } == UInt8(ascii: "{")
   }
 
   private mutating func inspectBlob(_ blob: Blob) throws(ImageError) {

@@ -2,7 +2,7 @@ import BlobStore
 import LSMT
 import ZFile
 
-/// One open, sealed layer. Immutable after opening, so that any number of threads may use it.
+/// One open layer: sealed, or an upper that nobody writes meanwhile. Immutable after opening, so that any number of threads may use it.
 ///
 /// `@unchecked`: ``blocks`` points into memory that the jump table in `container` owns and nobody writes.
 public final class Layer: @unchecked Sendable {
@@ -10,7 +10,7 @@ public final class Layer: @unchecked Sendable {
   public let blocks: JumpTable.View?
   /// The LSMT header: what a layer sealed in place was before.
   public let header: LayerRecord
-  /// The LSMT trailer: size, identity, place of the index.
+  /// The LSMT trailer: size, identity, place of the index. Of an upper its header.
   public let record: LayerRecord
   /// Entries of its index, padding not counted.
   public let segmentCount: Int
@@ -74,6 +74,15 @@ public final class Layer: @unchecked Sendable {
     let indexBytes = try reader.bytes(at: index.byteOffset, count: index.byteCount)
     let segments = try lsmt(path) { () throws(LSMTError) in try index.decode(indexBytes.span.bytes) }
     let layer = Layer(container: container, header: header, record: record, segmentCount: segments.count)
+    return Opened(layer: layer, segments: segments)
+  }
+
+  /// The data file of an upper, which is in `blob` and has this `header`, as a layer of `segments`.
+  static func open(
+    upper blob: Blob, header: LayerRecord, segments: [Segment]
+  ) throws(ImageError) -> Opened {
+    let layer = Layer(
+      container: try Container.open(blob), header: header, record: header, segmentCount: segments.count)
     return Opened(layer: layer, segments: segments)
   }
 

@@ -1,22 +1,34 @@
 import LSMT
 
-/// Turns pieces of a raw image into a layer: what the parent does not have already.
+/// Turns pieces of a raw image into a layer: what is not below it already.
 final class LayerBuilder {
+  /// What the layer will lie on.
+  enum Below {
+    /// Nothing, which reads as zeroes: zeroes need not be said.
+    case nothing
+    /// This image: only what differs is said.
+    case parent(ParentView)
+    /// Something: all that is added is said, zeroes too.
+    case unknown
+  }
+
   private let file: LayerFile
   private var writer: LayerWriter
-  private let parent: ParentView?
+  private let below: Below
   private let grain: Int
+  private let advice: String
   /// Bytes that are stored.
   private(set) var dataBytes: UInt64 = 0
-  /// Bytes that are zeroes over something else in the parent.
+  /// Bytes that are zeroes over something else, known or not.
   private(set) var zeroedBytes: UInt64 = 0
 
-  /// `grain` is the unit of comparison in bytes, a multiple of 512.
-  init(file: LayerFile, writer: LayerWriter, parent: ParentView?, grain: Int) throws(ImageError) {
+  /// `grain` is the unit of comparison in bytes, a multiple of 512. `advice`: what to do about too many segments.
+  init(file: LayerFile, writer: LayerWriter, below: Below, grain: Int, advice: String) throws(ImageError) {
     self.file = file
     self.writer = writer
-    self.parent = parent
+    self.below = below
     self.grain = grain
+    self.advice = advice
     try file.append(writer.header())
   }
 
@@ -28,12 +40,15 @@ final class LayerBuilder {
 
   /// Adds `bytes`, whole sectors, which the raw image has at `offset`.
   func add(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(ImageError) {
-    let old = try parent?.bytes(at: offset, count: bytes.count)
+    var old: UnsafeRawBufferPointer?
+    if case .parent(let parent) = below { old = try parent.bytes(at: offset, count: bytes.count) }
     var runStart = 0
     var runKind = Kind.same
     var start = 0
     while start < bytes.count {
-      let range = start..<min(bytes.count, start + grain)
+      // Up to a multiple of the grain, so that blocks of zeroes are found where file systems have their blocks.
+      let misplaced = Int((offset + UInt64(start)) % UInt64(grain))
+      let range = start..<min(bytes.count, start + grain - misplaced)
       let kind = kind(of: bytes.part(range), over: old?.part(range))
       if kind != runKind {
         try end(runKind, bytes.part(runStart..<start), at: offset + UInt64(runStart))
@@ -46,7 +61,14 @@ final class LayerBuilder {
 
   /// Adds `count` zero bytes at `offset`. Only what the parent stores there is looked at.
   func addHole(_ count: UInt64, at offset: UInt64) throws(ImageError) {
-    guard let parent else { return }
+    switch below {
+    case .nothing: return
+    case .unknown: try addZeroes(count, at: offset)
+    case .parent(let parent): try addHole(count, at: offset, over: parent)
+    }
+  }
+
+  private func addHole(_ count: UInt64, at offset: UInt64, over parent: ParentView) throws(ImageError) {
     let end = offset + count
     var position = offset
     while position < end {
@@ -73,29 +95,36 @@ final class LayerBuilder {
   }
 
   private func kind(of new: UnsafeRawBufferPointer, over old: UnsafeRawBufferPointer?) -> Kind {
-    if isZero(new) { return old.map(isZero) ?? true ? .same : .zeroes }
+    if isZero(new) {
+      if case .unknown = below { return .zeroes }
+      return old.map(isZero) ?? true ? .same : .zeroes
+    }
     if let old, isEqual(new, old) { return .same }
     return .data
   }
 
   private func end(_ kind: Kind, _ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(ImageError) {
     if bytes.isEmpty { return }
-    let sector = offset / UInt64(sectorSize)
-    let sectors = UInt64(bytes.count / sectorSize)
     switch kind {
     case .same: return
-    case .zeroes:
-      writer.zeroes(atSector: sector, sectors: sectors)
-      zeroedBytes += UInt64(bytes.count)
+    case .zeroes: try addZeroes(UInt64(bytes.count), at: offset)
     case .data:
-      writer.data(atSector: sector, sectors: sectors)
+      writer.data(atSector: offset / UInt64(sectorSize), sectors: UInt64(bytes.count / sectorSize))
       dataBytes += UInt64(bytes.count)
       try file.append(bytes)
+      try checkRoom(offset)
     }
+  }
+
+  private func addZeroes(_ count: UInt64, at offset: UInt64) throws(ImageError) {
+    writer.zeroes(atSector: offset / UInt64(sectorSize), sectors: count / UInt64(sectorSize))
+    zeroedBytes += count
+    try checkRoom(offset)
+  }
+
+  private func checkRoom(_ offset: UInt64) throws(ImageError) {
     if writer.isFull {
-      throw .refused(
-        "importing: at byte \(offset) the layer has \(writer.entryCount) segments, and no reader accepts more than "
-          + "\(SealedIndex.maxEntries); import with a coarser granularity than \(grain) bytes")
+      throw .tooFragmented(path: file.output.path, offset: offset, entries: writer.entryCount, advice: advice)
     }
   }
 }

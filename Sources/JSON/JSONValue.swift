@@ -19,6 +19,12 @@ public enum JSONValue: Equatable, Sendable {
     public var key: String
     /// Any value.
     public var value: JSONValue
+
+    /// A member by its parts.
+    public init(key: String, value: JSONValue) {
+      self.key = key
+      self.value = value
+    }
   }
 
   /// Deeper ones are refused.

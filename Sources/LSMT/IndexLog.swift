@@ -21,7 +21,30 @@ public struct IndexLog: Equatable, Sendable {
   }
 
   /// What the log says in the end: sorted, disjoint segments, tags 0.
-  public func replayed() -> [Segment] {
+  public func replayed() -> [Segment] { Self.replayed(entries) }
+
+  /// What is left of the log with only `dataSize` bytes of data file: entries lose what is not there, and how many did.
+  /// A zeroed entry needs no data.
+  public func replayed(within dataSize: UInt64) -> (segments: [Segment], cut: Int) {
+    if firstEntry(outsideDataOf: dataSize) == nil { return (replayed(), 0) }
+    let dataEnd = dataSize / UInt64(sectorSize)
+    var cut = 0
+    var kept: [Segment] = []
+    for entry in entries {
+      let isThere = entry.moffset >= LayerWriter.firstDataSector && entry.moffsetEnd <= dataEnd
+      if entry.isZeroed || isThere {
+        kept.append(entry)
+        continue
+      }
+      cut += 1
+      if entry.moffset >= LayerWriter.firstDataSector, entry.moffset < dataEnd {
+        kept.append(entry.trimmed(from: entry.offset, to: entry.offset + (dataEnd - entry.moffset)))
+      }
+    }
+    return (Self.replayed(kept), cut)
+  }
+
+  private static func replayed(_ entries: [Segment]) -> [Segment] {
     // The log falls into ascending runs, each of them newer than all before it: a stack of tiny layers.
     var runs: [[Segment]] = []
     for entry in entries where entry.length > 0 {

@@ -37,6 +37,10 @@ public enum LSMTError: Error, Equatable, Sendable {
   case virtualSizeTooLarge(bytes: UInt64, limit: UInt64)
   /// Segment `segment` of layer `layer` (0 = bottom) overlaps the one before it or is out of order.
   case unsortedLayer(layer: Int, segment: Int)
+  /// The index of a writable layer was made for a device of at most `limit` sectors and cannot grow beyond.
+  case indexCannotGrow(sectors: UInt64, limit: UInt64)
+  /// The kernel gave no `bytes` of address space or memory for the index of a writable layer; `errno` says why.
+  case noMemory(bytes: Int, errno: Int32)
 }
 
 extension LSMTError: CustomStringConvertible {
@@ -86,6 +90,12 @@ extension LSMTError: CustomStringConvertible {
       "LSMT virtual size of \(bytes) bytes: an index can address \(limit) bytes at most; the layer is damaged"
     case .unsortedLayer(let layer, let segment):
       "merging LSMT layers: segment \(segment) of layer \(layer) overlaps the one before it"
+    case .indexCannotGrow(let sectors, let limit):
+      "growing a writable layer to \(sectors) sectors: its index in memory has room for \(limit); stop the device, "
+        + "resize its layer, and start it again"
+    case .noMemory(let bytes, let errno):
+      "reserving \(bytes) bytes for the index of a writable layer: errno \(errno); free some memory, or raise the limits "
+        + "of address space (ulimit -v) and of locked memory (ulimit -l)"
     }
   }
 }

@@ -9,13 +9,19 @@ public struct LayerWriter: Sendable {
   static let entriesPerBlock = LayerRecord.size / Segment.size
 
   private let record: LayerRecord
+  private let limit: UInt64
   private var segments: [Segment] = []
   private var overflow: UInt64 = 0
   private var previousEnd: UInt64 = 0
   private var nextBlobSector = Self.firstDataSector
 
-  /// A layer of a device of `virtualSize` bytes. `userTag` is cut at ``LayerRecord/userTagCapacity`` bytes.
-  public init(virtualSize: UInt64, uuid: LayerUUID, parentUUID: LayerUUID = .null, userTag: [UInt8] = []) {
+  /// A layer of a device of `virtualSize` bytes. `userTag` is cut at ``LayerRecord/userTagCapacity`` bytes. With
+  /// `allowsManyEntries` it may have more than today's readers accept, which older ones of overlaybd do.
+  public init(
+    virtualSize: UInt64, uuid: LayerUUID, parentUUID: LayerUUID = .null, userTag: [UInt8] = [],
+    allowsManyEntries: Bool = false
+  ) {
+    limit = allowsManyEntries ? IndexLog.maxEntries : SealedIndex.maxEntries
     record = LayerRecord(
       flags: LayerRecord.Flag.dataFile | LayerRecord.Flag.sealed, virtualSize: virtualSize, uuid: uuid,
       parentUUID: parentUUID, userTag: userTag)
@@ -48,16 +54,15 @@ public struct LayerWriter: Sendable {
   public var byteCount: UInt64 { nextBlobSector * UInt64(sectorSize) }
 
   /// Whether ``finish()`` would refuse the layer for having too many entries, so that a caller can stop early.
-  public var isFull: Bool { Self.paddedCount(entryCount) > SealedIndex.maxEntries }
+  public var isFull: Bool { Self.paddedCount(entryCount) > limit }
 
   /// The rest of the layer: its index, padded to 4096 bytes, and its trailer.
   ///
-  /// Refused are layers of more than ``SealedIndex/maxEntries`` entries, padding counted: no reader would open them.
+  /// Refused are layers of more than ``SealedIndex/maxEntries`` entries, padding counted, unless they are allowed: no
+  /// reader would open them.
   public mutating func finish() throws(LSMTError) -> [UInt8] {
     let count = Self.paddedCount(entryCount)
-    guard count <= SealedIndex.maxEntries else {
-      throw .tooManyEntries(count: count, limit: SealedIndex.maxEntries)
-    }
+    guard count <= limit else { throw .tooManyEntries(count: count, limit: limit) }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(Int(count) * Segment.size + LayerRecord.size)
     for segment in segments { bytes.append(contentsOf: segment.encoded) }
@@ -97,7 +102,7 @@ public struct LayerWriter: Sendable {
       segments[segments.count - 1] = Segment(
         offset: last.offset, length: last.length + segment.length, moffset: last.moffset,
         isZeroed: last.isZeroed)
-    } else if segments.count < SealedIndex.maxEntries {
+    } else if segments.count < limit {
       segments.append(segment)
     } else {
       overflow += 1

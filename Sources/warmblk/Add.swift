@@ -44,6 +44,10 @@ struct Add: ParsableCommand {
           line.end()
           pages.end()
           printError("warmblk add: warning: \(text)")
+        case .note(let text):
+          line.end()
+          pages.end()
+          printError("warmblk add: note: \(text)")
         case .progress(let done, let total): line.show(Progress(done: done, total: total))
         case .filling(let done, let total):
           line.end()

@@ -50,7 +50,7 @@ struct Explain: ParsableCommand {
         var settings = try RemoteSettings.load(servicePath: serviceConfig)
         // What the node has already would not be seen as missing.
         settings.cacheFolder = nil
-        let image = try Image.open(configPath: config, remote: settings)
+        let image = try Image.open(configPath: config, remote: settings, upper: .offline)
         let paths = trace.isEmpty ? image.config.ownTrace.map { [$0] } ?? [] : trace
         if paths.isEmpty {
           throw .refused("\(config) has no trace of its own: name what is read with --trace")

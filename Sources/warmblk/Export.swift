@@ -36,7 +36,7 @@ struct Export: ParsableCommand {
       defer { line.end() }
       let remote = try remote.settings()
       do throws(ImageError) {
-        let image = try Image.open(configPath: config, remote: remote)
+        let image = try Image.open(configPath: config, remote: remote, upper: .offline)
         for warning in image.warnings { printError("warmblk export: \(warning)") }
         if let problem = image.remote?.cacheProblem {
           printError("warmblk export: \(problem): going on without a cache")

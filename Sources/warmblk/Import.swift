@@ -68,7 +68,9 @@ struct Import: ParsableCommand {
 
   @OptionGroup var common: CommonOptions
 
-  func validate() throws {
+  func validate() throws { try Self.check(blockSize: blockSize) }
+
+  static func check(blockSize: Int) throws {
     if !(4096...65536).contains(blockSize) || blockSize & (blockSize - 1) != 0 {
       throw ValidationError("--block-size \(blockSize): a power of two from 4096 to 65536.")
     }

@@ -14,12 +14,12 @@ struct Duration: ExpressibleByArgument, Equatable {
   }
 }
 
-/// A size as people write it: `64M`, `1G`, `4096`; K, M and G are powers of 1024.
+/// A size as people write it: `64M`, `1G`, `4096`; K, M, G and T are powers of 1024.
 struct ByteCount: ExpressibleByArgument, Equatable {
   let bytes: UInt64
 
   init?(argument: String) {
-    let shifts: [Character: UInt64] = ["K": 10, "M": 20, "G": 30]
+    let shifts: [Character: UInt64] = ["K": 10, "M": 20, "G": 30, "T": 40]
     let shift = argument.last.flatMap { shifts[$0] }
     guard let number = UInt64(shift == nil ? argument[...] : argument.dropLast()) else { return nil }
     let (product, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))

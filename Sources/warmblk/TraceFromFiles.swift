@@ -63,7 +63,7 @@ struct TraceFromFiles: ParsableCommand {
       let files = ImageFiles(entries: try entries(), withMetadata: metadata, withWalk: !contentOnly)
       let settings = try remote.settings()
       let (found, fileSystem, made) = try imageResult { () throws(ImageError) in
-        let image = try Image.open(configPath: config, remote: settings)
+        let image = try Image.open(configPath: config, remote: settings, upper: .offline)
         let (found, fileSystem) = try image.find(files)
         return (found, fileSystem, try image.trace(of: found))
       }

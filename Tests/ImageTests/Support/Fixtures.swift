@@ -1,5 +1,6 @@
 import Glibc
 import Posix
+import Testing
 
 /// The images that upstream's own tools wrote, with a README that says what they hold.
 enum Fixtures {
@@ -28,4 +29,25 @@ enum Fixtures {
   static func names(in folder: String, _ prefix: String) throws -> [String] {
     try listDirectory(path(folder)).filter { $0.hasPrefix(prefix) }.sorted().map { "\(folder)/\($0)" }
   }
+}
+
+/// The decoder prints what is stored and what it computes.
+func checkChecksums(_ text: String) {
+  var seen = 0
+  for line in text.split(separator: "\n") {
+    let fields = line.split(separator: " ").reduce(into: [String: String]()) { fields, word in
+      let parts = word.split(separator: "=", maxSplits: 1)
+      if parts.count == 2 { fields[String(parts[0])] = String(parts[1]) }
+    }
+    if let digest = fields["digest"] {
+      #expect(fields["digest_raw"] == digest)
+      seen += 1
+    }
+    if line.contains("raw(seed") {
+      let stored = fields["crc"]
+      #expect(stored != nil && line.contains("raw(seed 100007)=\(stored!) "))
+      seen += 1
+    }
+  }
+  #expect(seen >= 5)
 }
