@@ -29,19 +29,21 @@ public final class Device: @unchecked Sendable {
   /// Holds its disk open for the sake of its page cache, if it is asked to.
   public let heldDisk: HeldDisk
 
-  private var control: Control
+  var control: Control
   private let layers: LayerTable
   /// Of the layers' files, those that are written into requests from where they are mapped.
   private let mappedFiles: [MappedFile]
   private let ended: Descriptor
+  private let requestBytesMax: Int
   private var character: Descriptor?
-  private var threads: [QueueThread] = []
+  private(set) var threads: [QueueThread] = []
 
   /// What is wanted of the driver for `image`, given what it offers.
   private static func features(for image: Image, offered: Features, _ options: DeviceOptions) -> Features {
+    let recovery = options.survivesServer ? recoveryFeatures(offered) : []
     let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
-    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return [] }
-    return offered.intersection([.autoBufferRegistration, .userCopy])
+    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return recovery }
+    return offered.intersection([.autoBufferRegistration, .userCopy]).union(recovery)
   }
 
   /// The way that follows from what the driver granted.
@@ -59,8 +61,17 @@ public final class Device: @unchecked Sendable {
   ) throws(DeviceError) -> Device {
     try options.validate()
     let deadline = Deadline(milliseconds: options.timeout * 1000)
+    let ended = try makeEvent()
     let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
-    let device = try Device(image, options, control, makeCounters)
+    let info = try add(image, options, control)
+    let counters: CounterPage
+    do throws(Errno) {
+      counters = try makeCounters(info.id, info.queues)
+    } catch {
+      try? control.delete(info.id)
+      throw .system(what: "make the counters of device \(info.id)", error)
+    }
+    let device = Device(image, info, counters, ended, control)
     do throws(DeviceError) {
       try device.bringUp(deadline, startsRecording: options.startsRecording)
     } catch {
@@ -70,33 +81,39 @@ public final class Device: @unchecked Sendable {
     return device
   }
 
-  /// ADD_DEV and what follows from its answer. Once this has succeeded `stop` undoes it.
-  private init(
-    _ image: Image, _ options: DeviceOptions, _ control: consuming Control,
-    _ makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
-  ) throws(DeviceError) {
-    let ended = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
-      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
-    }
-    let info: DeviceInfo
+  /// ADD_DEV, and a look at its answer.
+  private static func add(
+    _ image: Image, _ options: DeviceOptions, _ control: borrowing Control
+  ) throws(DeviceError) -> DeviceInfo {
     do throws(UblkError) {
-      let wanted = Self.features(for: image, offered: try control.features(), options)
-      info = try control.add(
+      let wanted = features(for: image, offered: try control.features(), options)
+      let info = try control.add(
         id: options.id, queues: options.queueCount, depth: options.depth,
-        requestBytesMax: DeviceOptions.requestBytesMax, features: wanted)
+        requestBytesMax: DeviceOptions.requestBytesMax, features: wanted, mark: options.mark)
       if !info.features.isSuperset(of: wanted) {
         try control.delete(info.id)
         throw .featuresMissing(wanted.subtracting(info.features))
       }
+      return info
     } catch {
       throw .ublk(error)
     }
-    do throws(Errno) {
-      counters = try makeCounters(info.id, info.queues)
-    } catch {
-      try? control.delete(info.id)
-      throw .system(what: "make the counters of device \(info.id)", error)
+  }
+
+  /// What wakes the thread that controls the device.
+  static func makeEvent() throws(DeviceError) -> Descriptor {
+    try DeviceError.describing("make an event descriptor") { () throws(Errno) in
+      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
     }
+  }
+
+  /// A device that the driver has, as it describes it, without threads so far.
+  init(
+    _ image: Image, _ info: DeviceInfo, _ counters: CounterPage, _ ended: consuming Descriptor,
+    _ control: consuming Control
+  ) {
+    self.counters = counters
+    requestBytesMax = info.requestBytesMax
     id = info.id
     queueCount = info.queues
     depth = info.depth
@@ -131,11 +148,24 @@ public final class Device: @unchecked Sendable {
           sectors: sectors, isReadOnly: true, logicalBlockShift: 9, physicalBlockShift: 12, optimalIOShift: 17,
           requestBytesMax: DeviceOptions.requestBytesMax))
     }
+    try startQueues(deadline)
+    // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
+    if startsRecording {
+      try DeviceError.describing("take memory for a recording") { () throws(Errno) in try recorder.start() }
+    }
+    try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
+    guard deadline.wait(until: { fileExists(path) }) else {
+      throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
+    }
+  }
+
+  /// Opens `/dev/ublkcN` and starts the queues' threads; returns when each is about to arm its tags.
+  func startQueues(_ deadline: Deadline) throws(DeviceError) {
     let character = try openCharacter(deadline)
     let slot = character.rawValue
     self.character = consume character
     let source = QueueSource(
-      map: image.map.view, layers: layers.base, deviceSectors: sectors, dataPath: dataPath)
+      map: image.map.view, layers: layers.base, deviceSectors: image.virtualSize / 512, dataPath: dataPath)
     let sources = image.layers.map(\.blob.remote)
     for queue in 0..<queueCount {
       let port = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
@@ -148,20 +178,12 @@ public final class Device: @unchecked Sendable {
       threads.append(
         try QueueThread(
           QueueThread.Plan(
-            device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
+            device: id, number: queue, depth: depth, requestBytesMax: requestBytesMax,
             character: slot, affinity: affinity, files: layers.descriptors, source: source,
             counters: counters.counters(queue), latencies: counters.latencies(queue),
             recorder: recorder.slot(queue), port: port, ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
-    // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
-    if startsRecording {
-      try DeviceError.describing("take memory for a recording") { () throws(Errno) in try recorder.start() }
-    }
-    try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
-    guard deadline.wait(until: { fileExists(path) }) else {
-      throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
-    }
   }
 
   /// Opens `/dev/ublkcN`. A device manager may make the node late, and may hold it open for a moment.
