@@ -1,5 +1,5 @@
 /// What a ublk driver offers, or what a device was granted: `UBLK_F_*`.
-public struct Features: OptionSet, Hashable, Sendable {
+public struct Features: OptionSet, Hashable, Sendable, Codable {
   /// The kernel's bits.
   public let rawValue: UInt64
   /// A set of the kernel's bits.

@@ -55,6 +55,7 @@ struct DeviceArguments: ParsableArguments {
       directory: .standard(), remote: try remote.settings())
     options.recordPath = record.map { absolutePath($0) }
     options.warm = try warm.options()
+    options.settings.remote = remote.choices
     return options
   }
 }
