@@ -2,9 +2,11 @@
 // by a descriptor, a mount table of its own. No logic and no state.
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,6 +23,33 @@
 static inline int clinux_signalfd(const void *mask) {
   return (int)syscall(SYS_signalfd4, -1, mask, 8UL, O_CLOEXEC | O_NONBLOCK);
 }
+/// Closes descriptors first to last (Linux 5.9).
+static inline int clinux_close_range(unsigned first, unsigned last) {
+  return (int)syscall(SYS_close_range, first, last, 0U);
+}
+/// A write lock on the whole file that belongs to the open file, so that a child inherits it (F_OFD_SETLK, Linux 3.15).
+static inline int clinux_lock_file(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, 37, &lock);
+}
+/// Whether somebody else has such a lock; -1 when that cannot be told.
+static inline int clinux_is_locked(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, 36, &lock) != 0 ? -1 : lock.l_type != F_UNLCK;
+}
+/// A descriptor that reads what happens to the names in a folder: files that were put there or removed.
+static inline int clinux_watch_folder(const char *path) {
+  int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (fd >= 0 && inotify_add_watch(fd, path, IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR) < 0) {
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
+  return fd;
+}
+/// In the mount table of another process from now on, in the root folder of that table.
+static inline int clinux_enter_mounts(int fd) { return (int)syscall(SYS_setns, fd, 0x00020000 /* CLONE_NEWNS */); }
 /// Guarded by _GNU_SOURCE.
 extern int unshare(int flags);
 static inline int clinux_unshare_mounts(void) { return unshare(0x00020000 /* CLONE_NEWNS */); }

@@ -48,6 +48,21 @@ public final class CounterPage: @unchecked Sendable {
     memory.base.storeBytes(of: Self.magic, as: UInt64.self)
   }
 
+  /// Goes on with the file of a server that is gone, or makes one where it is not what `queues` queues need. What was being
+  /// recorded is not any more.
+  public init(continuing path: String, queues: Int) throws(Errno) {
+    let reading = try? Self.read(path)
+    if reading == nil || reading?.counters.count != queues || reading?.latencies.isEmpty ?? true {
+      _ = try CounterPage(path: path, queues: queues)
+    }
+    let file = try Descriptor.open(path, O_RDWR)
+    memory = try MemoryMapping(
+      count: Self.latencyOffset(queues: queues) + queues * LatencyCounts.bytes, protection: PROT_READ | PROT_WRITE,
+      flags: MAP_SHARED, file: file.rawValue, offset: 0)
+    self.queues = queues
+    setRecording(nil)
+  }
+
   /// The counters of a queue, for its thread.
   func counters(_ queue: Int) -> UnsafeMutablePointer<QueueCounters> {
     (memory.base + Self.headerBytes + queue * Self.stride).assumingMemoryBound(to: QueueCounters.self)

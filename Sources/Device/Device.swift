@@ -34,25 +34,27 @@ public final class Device: @unchecked Sendable {
   /// Holds its disk open for the sake of its page cache, if it is asked to.
   public let heldDisk: HeldDisk
 
-  private var control: Control
+  var control: Control
   private let layers: LayerTable
   private let worker: UpperWorker?
   private var upperIsClosed = false
   /// Of the layers' files, those that are written into requests from where they are mapped.
   private let mappedFiles: [MappedFile]
   private let ended: Descriptor
+  private let requestBytesMax: Int
   private var character: Descriptor?
-  private var threads: [QueueThread] = []
+  private(set) var threads: [QueueThread] = []
 
   /// What is wanted of the driver for `image`, given what it offers.
   private static func features(
     for image: Image, _ upper: Upper?, offered: Features, _ options: DeviceOptions
   ) -> Features {
+    let recovery = options.survivesServer ? recoveryFeatures(offered) : []
     // What is written has to be in memory of this process, and so everything is.
-    if upper != nil { return [] }
+    if upper != nil { return recovery }
     let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
-    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return [] }
-    return offered.intersection([.autoBufferRegistration, .userCopy])
+    if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return recovery }
+    return offered.intersection([.autoBufferRegistration, .userCopy]).union(recovery)
   }
 
   /// The way that follows from what the driver granted.
@@ -74,8 +76,17 @@ public final class Device: @unchecked Sendable {
     let device: Device
     do throws(DeviceError) {
       try options.validate()
+      let ended = try makeEvent()
       let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
-      device = try Device(image, upper, options, control, makeCounters)
+      let info = try add(image, upper, options, control)
+      let counters: CounterPage
+      do throws(Errno) {
+        counters = try makeCounters(info.id, info.queues)
+      } catch {
+        try? control.delete(info.id)
+        throw .system(what: "make the counters of device \(info.id)", error)
+      }
+      device = Device(image, upper, info, counters, ended, control)
     } catch {
       try? upper?.close()
       throw error
@@ -89,33 +100,39 @@ public final class Device: @unchecked Sendable {
     return device
   }
 
-  /// ADD_DEV and what follows from its answer. Once this has succeeded `stop` undoes it.
-  private init(
-    _ image: Image, _ upper: Upper?, _ options: DeviceOptions, _ control: consuming Control,
-    _ makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
-  ) throws(DeviceError) {
-    let ended = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
-      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
-    }
-    let info: DeviceInfo
+  /// ADD_DEV, and a look at its answer.
+  private static func add(
+    _ image: Image, _ upper: Upper?, _ options: DeviceOptions, _ control: borrowing Control
+  ) throws(DeviceError) -> DeviceInfo {
     do throws(UblkError) {
-      let wanted = Self.features(for: image, upper, offered: try control.features(), options)
-      info = try control.add(
+      let wanted = features(for: image, upper, offered: try control.features(), options)
+      let info = try control.add(
         id: options.id, queues: options.queueCount, depth: options.depth,
-        requestBytesMax: DeviceOptions.requestBytesMax, features: wanted)
+        requestBytesMax: DeviceOptions.requestBytesMax, features: wanted, mark: options.mark)
       if !info.features.isSuperset(of: wanted) {
         try control.delete(info.id)
         throw .featuresMissing(wanted.subtracting(info.features))
       }
+      return info
     } catch {
       throw .ublk(error)
     }
-    do throws(Errno) {
-      counters = try makeCounters(info.id, info.queues)
-    } catch {
-      try? control.delete(info.id)
-      throw .system(what: "make the counters of device \(info.id)", error)
+  }
+
+  /// What wakes the thread that controls the device.
+  static func makeEvent() throws(DeviceError) -> Descriptor {
+    try DeviceError.describing("make an event descriptor") { () throws(Errno) in
+      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
     }
+  }
+
+  /// A device that the driver has, as it describes it, without threads so far.
+  init(
+    _ image: Image, _ upper: Upper?, _ info: DeviceInfo, _ counters: CounterPage, _ ended: consuming Descriptor,
+    _ control: consuming Control
+  ) {
+    self.counters = counters
+    requestBytesMax = info.requestBytesMax
     id = info.id
     queueCount = info.queues
     depth = info.depth
@@ -150,15 +167,28 @@ public final class Device: @unchecked Sendable {
       try control.setParameters(
         id,
         Parameters(
-          sectors: sectors, writing: upper == nil ? nil : Self.writing, logicalBlockShift: 9, physicalBlockShift: 12, optimalIOShift: 17,
-          requestBytesMax: DeviceOptions.requestBytesMax))
+          sectors: sectors, writing: upper == nil ? nil : Self.writing, logicalBlockShift: 9, physicalBlockShift: 12,
+          optimalIOShift: 17, requestBytesMax: DeviceOptions.requestBytesMax))
     }
+    try startQueues(deadline)
+    // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
+    if startsRecording {
+      try DeviceError.describing("take memory for a recording") { () throws(Errno) in try recorder.start() }
+    }
+    try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
+    guard deadline.wait(until: { fileExists(path) }) else {
+      throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
+    }
+  }
+
+  /// Opens `/dev/ublkcN` and starts the queues' threads; returns when each is about to arm its tags.
+  func startQueues(_ deadline: Deadline) throws(DeviceError) {
     let character = try openCharacter(deadline)
     let slot = character.rawValue
     self.character = consume character
     let source = QueueSource(
       map: image.map.view, upper: upper?.index.view, upperLayer: UInt8(image.layers.count), layers: layers.base,
-      deviceSectors: sectors, dataPath: dataPath)
+      deviceSectors: size / 512, dataPath: dataPath)
     try DeviceError.describing("start a thread for the upper") { () throws(Errno) in
       try worker?.start(name: "ublk\(id)-upper")
     }
@@ -168,20 +198,12 @@ public final class Device: @unchecked Sendable {
       threads.append(
         try QueueThread(
           QueueThread.Plan(
-            device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
+            device: id, number: queue, depth: depth, requestBytesMax: requestBytesMax,
             character: slot, affinity: affinity, files: layers.descriptors, source: source,
             counters: counters.counters(queue), latencies: counters.latencies(queue),
             recorder: recorder.slot(queue), mailbox: mailbox, port: port, upper: upperPort, ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
-    // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
-    if startsRecording {
-      try DeviceError.describing("take memory for a recording") { () throws(Errno) in try recorder.start() }
-    }
-    try DeviceError.driver { () throws(UblkError) in try control.start(id, pid: getpid()) }
-    guard deadline.wait(until: { fileExists(path) }) else {
-      throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
-    }
   }
 
   private static let writing = Parameters.Writing(
@@ -250,7 +272,9 @@ public final class Device: @unchecked Sendable {
   /// Makes durable what was written. Once the queues have ended.
   private func closeUpper(_ deadline: Deadline) throws(DeviceError) {
     guard let upper, let worker, !upperIsClosed else { return }
-    guard worker.stop(deadline) else { throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs") }
+    guard worker.stop(deadline) else {
+      throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs")
+    }
     upperIsClosed = true
     try DeviceError.describing(
       "make durable what was written to device \(id); nothing is lost while the machine runs: add the image again"

@@ -11,6 +11,8 @@ public enum DeviceError: Error, CustomStringConvertible {
   case timedOut(what: String)
   /// An option is out of range.
   case invalidOption(String)
+  /// The driver's device is not what its record says, in full.
+  case notAsRecorded(String)
 
   /// What was tried, on what, what came of it, and what to do.
   public var description: String {
@@ -18,7 +20,7 @@ public enum DeviceError: Error, CustomStringConvertible {
     case .ublk(let error): error.description
     case .system(let what, let error): "\(what): \(error)"
     case .timedOut(let what): what
-    case .invalidOption(let message): message
+    case .invalidOption(let message), .notAsRecorded(let message): message
     }
   }
 

@@ -13,6 +13,10 @@ public struct DeviceOptions: Sendable {
   public var allowsZeroCopy: Bool
   /// Seconds that making the device may take.
   public var timeout: Int
+  /// Whether the disk stays when its server dies, and waits for the next one.
+  public var survivesServer = true
+  /// What the driver keeps, so that a device of the same number that somebody else made is told from this one.
+  public var mark: UInt64 = 0
   /// Whether all that is ever read is recorded, by the kernel itself too. The owner stops it.
   public var startsRecording = false
 

@@ -33,7 +33,8 @@ struct ControlClient {
     }
     guard let status = state.server.status else {
       throw .refused(
-        "the server of device \(id) (pid \(state.server.pid)) is gone; `warmblk del -n \(id)` removes what is left")
+        "the server of device \(id) (pid \(state.server.pid)) is gone; `warmblk recover -n \(id)` gives it a new one, "
+          + "`warmblk del -n \(id)` removes what is left")
     }
     if status.isPaused {
       throw .refused("the server of device \(id) is stopped; `kill -CONT \(state.server.pid)` lets it go on")

@@ -13,6 +13,7 @@ final class ControlLoop {
   private let device: Device
   private let log: Logger
   private let wake: Int32
+  private let handOver: HandOver
   private var listener: Int32 = -1
   private var peers: [ControlConnection] = []
   private var recording: RecordingSession?
@@ -20,7 +21,10 @@ final class ControlLoop {
   private var outcome: Result<RecordingReport, HostError>?
 
   /// `wake` is an event descriptor that is written when all shall end.
-  init(_ device: Device, _ recording: RecordingSession?, _ wake: Int32, _ log: Logger) {
+  init(
+    _ device: Device, _ recording: RecordingSession?, _ handOver: HandOver, _ wake: Int32, _ log: Logger
+  ) {
+    self.handOver = handOver
     self.device = device
     self.recording = recording
     self.wake = wake
@@ -93,6 +97,13 @@ final class ControlLoop {
       try GradeFile.write(report, path, try folder(of: path, peer))
       func bytes(_ parts: [GradeReport.Part]) -> UInt64 { parts.reduce(0) { $0 + UInt64($1.stored.count) } }
       return .graded(wasted: bytes(report.wasted), untraced: bytes(report.untraced))
+    case .handOver:
+      guard device.features.isSuperset(of: .recovery) else {
+        throw .refused("\(device.path) was made on a kernel without recovery: it ends with its server")
+      }
+      log.info("another server takes \(device.path) over")
+      handOver.ask()
+      return .done
     case .releaseDisk:
       if device.heldDisk.release(Deadline(milliseconds: 2000)) { return .done }
       throw .refused("\(device.path) is being read into its page cache, and a read does not end within 2 s")

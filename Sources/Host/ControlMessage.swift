@@ -12,9 +12,11 @@ enum ControlRequest: Codable, Equatable {
   case grade(path: String)
   /// Close the disk, which the server may hold open for its page cache: somebody wants to take it away.
   case releaseDisk
+  /// Answer what is under way, and end without taking the disk away: a new server takes it over.
+  case handOver
 
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk"]
+  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "handOver"]
 }
 
 /// The answer, one line of JSON.

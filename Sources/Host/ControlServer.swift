@@ -16,12 +16,14 @@ final class ControlServer: Sendable {
 
   /// Starts the thread. A socket that cannot be made is a warning: the device serves without it. `recording` was begun
   /// before.
-  init(_ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ log: Logger) throws(HostError) {
+  init(
+    _ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ handOver: HandOver, _ log: Logger
+  ) throws(HostError) {
     let wake = try HostError.describing("make an event descriptor") { () throws(Errno) in
       Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
     }
     let path = directory.socketPath(device.id)
-    let loop = ControlLoop(device, recording, wake.rawValue, log)
+    let loop = ControlLoop(device, recording, handOver, wake.rawValue, log)
     do throws(Errno) {
       loop.listen(on: try UnixSocket.listen(at: path))
       self.path = path

@@ -13,7 +13,9 @@ public struct DeviceListing: Encodable, Sendable {
     case stopping
     /// Its server is stopped by a signal or a debugger: whoever reads it waits.
     case paused
-    /// Its server is gone; `warmblk del` removes what is left.
+    /// Its server is gone, and a new one is on its way.
+    case recovering
+    /// Its server is gone: `warmblk recover` gives it a new one, `warmblk del` removes what is left.
     case dead
     /// Its state file cannot be read.
     case unknown
@@ -55,6 +57,8 @@ public struct DeviceListing: Encodable, Sendable {
   public var errors: UInt64?
   /// When it was made, in seconds since 1970.
   public var created: Int64?
+  /// How often a new server has taken it over.
+  public var recoveries: Int?
   /// What is known of its remote layers; nil without any.
   public var remote: RemoteStatus?
   /// What is in its writable layer; nil when it is read-only.
@@ -97,9 +101,10 @@ public struct DeviceListing: Encodable, Sendable {
       upper: state.upper, queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
       pid: state.server.pid,
       requests: counters?.requests, bytes: counters?.bytes, writtenBytes: counters?.writtenBytes,
-      flushes: counters?.flushes, errors: counters?.errors, created: state.created)
+      flushes: counters?.flushes, errors: counters?.errors, created: state.created, recoveries: state.recoveries)
     (listing.state, listing.problem) = condition(
-      state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
+      state, server: state.server.status, hasDisk: BlockDevice(id: id).exists,
+      changedBy: DeviceLock.owner(id, directory))
     if listing.state == .live || listing.state == .paused { listing.recording = reading?.recording }
     listing.remote = RemoteStatus.read(directory.remotePath(id))
     listing.written = UpperStatus.read(directory.upperPath(id))
@@ -109,12 +114,18 @@ public struct DeviceListing: Encodable, Sendable {
   }
 
   /// How a device is, from its record, its server and its disk.
-  static func condition(_ state: DeviceState, server: ProcessStatus?, hasDisk: Bool) -> (State, String?) {
+  /// `changedBy`: who is changing that, nil for nobody.
+  static func condition(
+    _ state: DeviceState, server: ProcessStatus?, hasDisk: Bool, changedBy owner: String? = nil
+  ) -> (State, String?) {
     guard let server else {
-      return (
-        .dead,
-        "its server (pid \(state.server.pid)) is gone; `warmblk del -n \(state.id)` removes what is left"
-      )
+      let gone = "its server (pid \(state.server.pid)) is gone"
+      let removal = "`warmblk del -n \(state.id)` removes what is left"
+      if RecoveryCheck.problem(state, server: nil, takesFromLiving: false) != nil || !hasDisk {
+        return (.dead, "\(gone); \(removal)")
+      }
+      if let owner { return (.recovering, "\(gone), so reads wait; \(owner) is at it") }
+      return (.dead, "\(gone), so reads wait; `warmblk recover -n \(state.id)` gives it a new one, \(removal)")
     }
     if server.isPaused {
       return (.paused, "its server is stopped, so reads wait; `kill -CONT \(state.server.pid)`")

@@ -1,6 +1,7 @@
 import Device
 import FoundationEssentials
 import Posix
+import Ublk
 
 /// What is known of a device that Warmblk made: the file `N.json` in the run directory, written by its server.
 public struct DeviceState: Codable, Equatable, Sendable {
@@ -26,8 +27,18 @@ public struct DeviceState: Codable, Equatable, Sendable {
     }
   }
 
+  /// Who starts a new server when one dies.
+  public enum Keeper: String, Codable, Sendable {
+    /// Nobody, until somebody says `warmblk recover`.
+    case nobody
+    /// `warmblk watch`.
+    case watcher
+    /// Whoever supervises `warmblk serve --recover`.
+    case supervisor
+  }
+
   /// The version of this file's form.
-  public static let currentVersion = 1
+  public static let currentVersion = 2
 
   /// The form of the file; files of another version are not touched.
   public var version = DeviceState.currentVersion
@@ -53,12 +64,25 @@ public struct DeviceState: Codable, Equatable, Sendable {
   public var dataPath: DataPath
   /// When it was made, in seconds since 1970.
   public var created: Int64
+  /// What the driver granted.
+  public var features: Features
+  /// What the driver keeps of this record, so that a device of the same number that somebody else made is noticed.
+  public var mark: UInt64
+  /// Who starts a new server when this one dies.
+  public var keeper: Keeper
+  /// The server's program, absolute: what a new server is made of.
+  public var program: String
+  /// What else a new server has to know.
+  public var settings: ServeSettings
+  /// How often a new server has taken the device over.
+  public var recoveries: Int
 
   /// All fields.
   public init(
-    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String],
-    upper: Upper? = nil, size: UInt64, queues: Int,
-    depth: Int, dataPath: DataPath, created: Int64
+    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], upper: Upper? = nil,
+    size: UInt64, queues: Int, depth: Int, dataPath: DataPath, created: Int64, features: Features = [],
+    mark: UInt64 = 0, keeper: Keeper = .nobody, program: String = "", settings: ServeSettings = ServeSettings(),
+    recoveries: Int = 0
   ) {
     self.id = id
     self.phase = phase
@@ -71,10 +95,19 @@ public struct DeviceState: Codable, Equatable, Sendable {
     self.depth = depth
     self.dataPath = dataPath
     self.created = created
+    self.features = features
+    self.mark = mark
+    self.keeper = keeper
+    self.program = program
+    self.settings = settings
+    self.recoveries = recoveries
   }
 
   /// `/dev/ublkbN`.
   public var device: String { "/dev/ublkb\(id)" }
+
+  /// What the driver's device must be like for a new server to go on with it.
+  var shape: DeviceShape { DeviceShape(queues: queues, depth: depth, features: features, mark: mark) }
 
   private struct VersionOnly: Decodable { let version: Int }
 
@@ -103,6 +136,10 @@ public struct DeviceState: Codable, Equatable, Sendable {
     guard state.server.pid > 1 else {
       throw .badState(path: name, problem: "names process \(state.server.pid) as its server")
     }
+    guard (1...UblkLimit.queuesMax).contains(state.queues), (1...UblkLimit.queueDepthMax).contains(state.depth) else {
+      throw .badState(path: name, problem: "speaks of \(state.queues) queues of \(state.depth), which no device has")
+    }
+    guard state.size > 0 else { throw .badState(path: name, problem: "speaks of a disk without a size") }
     return state
   }
 

@@ -46,13 +46,13 @@ public struct KernelProblem: Sendable {
       remedy: "try it on a machine that may be rebooted, or use 6.12 or 6.18.6 and later"),
     KernelProblem(
       severity: .note, from: KernelVersion(6, 4), until: KernelVersion(6, 7),
-      effect: "notices a killed server only within 5 s: until then readers of its disk wait",
+      effect: "notices a killed server only within 5 s: only then a new one can go on with its disk",
       remedy: "nothing to do; later kernels notice at once"),
     KernelProblem(
       severity: .note, from: KernelVersion(6, 7), until: KernelVersion(6, 13),
       effect:
-        "may let readers wait up to 30 s for their error when a server is killed while all tags of a queue are "
-        + "in its hands",
+        "may notice a server that was killed while it had all tags of a queue in its hands only after 30 s: until then "
+        + "its disk has no new one",
       remedy: "nothing to do; a larger --depth makes it less likely"),
     KernelProblem(
       severity: .note, from: KernelVersion(7, 0), until: KernelVersion(7, 0, 10),
@@ -61,6 +61,6 @@ public struct KernelProblem: Sendable {
     KernelProblem(
       severity: .note, from: KernelVersion(7, 1), until: KernelVersion(7, 3, 4),
       effect: "has races between the stop of a device and the start of a new round of its server",
-      remedy: "nothing to do: warmblk never restarts a device, it makes a new one"),
+      remedy: "nothing to do: warmblk never restarts a device that was stopped, it makes a new one"),
   ]
 }

@@ -43,7 +43,11 @@ public struct Removal {
 
   /// Returns when the device is gone: its nodes, its server and its state files.
   public func run() throws(HostError) {
-    guard let state = try directory.state(id) else { return try removeForeign() }
+    guard try directory.state(id) != nil else { return try removeForeign() }
+    // Who starts new servers must not follow one that is ended here.
+    let lock = try takeLock()
+    defer { lock?.release() }
+    guard let state = try directory.state(id) else { return }
     let server = state.server
     if disk.exists { try refuseIfUsed() }
     guard let status = server.status else {
@@ -58,6 +62,17 @@ public struct Removal {
     try end(server)
     if disk.hasCharacterNode { try deleteFromKernel() }
     try directory.remove(id, server: server)
+  }
+
+  /// Nil by force from somebody who does not let go.
+  private func takeLock() throws(HostError) -> DeviceLock? {
+    do throws(HostError) {
+      return try DeviceLock.take(id, directory, "del", Deadline(milliseconds: options.timeout * 250))
+    } catch {
+      guard options.isForced else { throw error }
+      note("\(error); taking it away all the same")
+      return nil
+    }
   }
 
   private func removeForeign() throws(HostError) {

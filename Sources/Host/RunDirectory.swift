@@ -4,7 +4,8 @@ import Posix
 /// Where servers say what they serve: `/run/warmblk`, on a tmpfs, so that a boot empties it.
 ///
 /// For device N: `N.json` (`DeviceState`), `N.counters` (`CounterPage`), `N.remote.json` (`RemoteStatus`, with remote
-/// layers only), `N.upper.json` (`UpperStatus`, with a writable layer only), `N.warm.json` (`WarmStatus`, if it is warmed), `N.sock` (the server's ear), `N.log` (its messages).
+/// layers only), `N.upper.json` (`UpperStatus`, with a writable layer only), `N.warm.json` (`WarmStatus`, if it is
+/// warmed), `N.sock` (the server's ear), `N.log` (its messages), `N.lock` (`DeviceLock`).
 public struct RunDirectory: Sendable {
   /// The directory, absolute.
   public let path: String
@@ -39,6 +40,12 @@ public struct RunDirectory: Sendable {
   public func socketPath(_ id: UInt32) -> String { "\(path)/\(id).sock" }
   /// The messages of the server of device `id`.
   public func logPath(_ id: UInt32) -> String { "\(path)/\(id).log" }
+  /// The file whose lock one has who changes the server of device `id`.
+  func lockPath(_ id: UInt32) -> String { "\(path)/\(id).lock" }
+  /// The file whose lock the watcher has.
+  var watchLockPath: String { "\(path)/watch.lock" }
+  /// The watcher's messages.
+  public var watchLogPath: String { "\(path)/watch.log" }
   /// The messages of a server that does not have a device yet.
   func earlyLogPath(_ pid: Int32) -> String { "\(path)/starting-\(pid).log" }
 
@@ -100,6 +107,7 @@ public struct RunDirectory: Sendable {
       _ = unlink(warmPath(id))
       _ = unlink(socketPath(id))
       _ = unlink(logPath(id))
+      _ = unlink(lockPath(id))
       if unlink(statePath(id)) != 0, Errno.last != .noEntry {
         throw .system(what: "remove \(statePath(id))", .last)
       }

@@ -14,13 +14,17 @@ public struct ServerOptions: Sendable {
   /// Where the state files are.
   public var directory: RunDirectory
   /// Whether the disk refuses writes, also where the image has a writable layer: that is then one that is read.
-  public var isReadOnly = false
+  public var isReadOnly: Bool { settings.isReadOnly }
   /// How layers that are in a registry are had.
   public var remote: RemoteSettings
   /// Where a trace of all that is read goes, absolute; nil for none.
   public var recordPath: String?
   /// What is to be at hand before the device is handed over, or soon after.
   public var warm = WarmOptions()
+  /// Who starts a new server when this one dies.
+  public var keeper = DeviceState.Keeper.nobody
+  /// What a new server has to know.
+  public var settings = ServeSettings()
   /// Whether the device goes away when the process that asked for it has ended, in whatever way.
   public var endsWithParent = false
 
@@ -37,18 +41,20 @@ public struct ServerOptions: Sendable {
 struct Server {
   let options: ServerOptions
   let log: Logger
-  private let identity: ProcessIdentity
+  let identity: ProcessIdentity
+  private let mark: UInt64
 
   init(_ options: ServerOptions, _ log: Logger) throws(HostError) {
     self.options = options
     self.log = log
     identity = try ProcessIdentity.current()
+    mark = UInt64.random(in: 1..<1 << 53)
   }
 
   /// A device that is taken away is not kept by the disk of its trace.
   private static var writingTime: Deadline { Deadline(milliseconds: 5000) }
 
-  private var directory: RunDirectory { options.directory }
+  var directory: RunDirectory { options.directory }
 
   /// Opens the image, makes the device and serves it until a signal or the kernel ends it. `report` gets what
   /// happens on the way; if it throws, nobody wants the device any more. Whatever is thrown, nothing is left behind
@@ -82,21 +88,28 @@ struct Server {
     }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
     let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
+    let handOver: HandOver
     let control: ControlServer
     do throws(HostError) {
-      control = try ControlServer(device, directory, try recording?.begin(device), log)
+      handOver = try HandOver()
+      control = try ControlServer(device, directory, try recording?.begin(device), handOver, log)
     } catch {
       try? stop(device)
       throw error
     }
     do throws(HostError) {
       try waitUntilUsable(device)
-      try directory.write(state(image, upper, device.id, device.queueCount, .serving, dataPath: device.dataPath))
+      var state = state(image, upper, device.id, device.queueCount, .serving, dataPath: device.dataPath)
+      state.features = device.features
+      // Until the device is handed over, whoever waits for it cleans up after a server that dies.
+      try directory.write(state)
       watch?.report(log)
       upperWatch?.report()
       // `del` learns from it that the disk may be held open.
       warming?.report(directory.warmPath(device.id))
       if let warming { try wait(for: warming, device, signals, report) }
+      state.keeper = options.keeper
+      if state.keeper != .nobody { try directory.write(state) }
       try report(.ready(device.id))
     } catch {
       warming?.stop()
@@ -107,24 +120,47 @@ struct Server {
     log.info(
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
+    try serve(
+      device,
+      Helpers(
+        control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: warming), signals)
+  }
+
+  /// What works beside the queues of a device.
+  struct Helpers {
+    let control: ControlServer
+    let handOver: HandOver
+    let watch: RemoteWatch?
+    let upperWatch: UpperStatus.Watch?
+    let warming: Warming?
+  }
+
+  /// Serves a device that is handed over, to its end or until another server takes it.
+  func serve(_ device: Device, _ helpers: Helpers, _ signals: borrowing SignalQueue) throws(HostError) {
+    let image = device.image
     image.remote?.startDownload(of: image)
-    waitForEnd(device, signals, watch, upperWatch, warming)
-    warming?.stop()
+    let isWanted = waitForEnd(device, signals, helpers)
+    helpers.warming?.stop()
     // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.
-    if !control.stop(Self.writingTime) {
+    if !helpers.control.stop(Self.writingTime) {
       log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
     }
+    if isWanted { return leave(device) }
     while signals.next() != nil {}
     signals.release()
     if let failure = device.failure {
       // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
       // process go: the disk ends with it.
-      throw .refused("\(failure); \(device.path) fails from now on: `warmblk del -n \(device.id)` removes what is left")
+      let end =
+        device.features.isSuperset(of: .recovery)
+        ? "waits for its next server: `warmblk recover -n \(device.id)`"
+        : "fails from now on: `warmblk del -n \(device.id)` removes what is left"
+      throw .refused("\(failure); \(device.path) \(end)")
     }
     try stop(device)
   }
 
-  private func openImage() throws(HostError) -> Image {
+  func openImage() throws(HostError) -> Image {
     do throws(ImageError) {
       let image = try Image.open(
         config: options.config, remote: options.remote,
@@ -137,7 +173,7 @@ struct Server {
   }
 
   /// Opens the writable layer, before there is a device; nil when nothing is to be written. What had to be mended is said.
-  private func openUpper(
+  func openUpper(
     _ image: Image, _ report: (StartMessage) throws(HostError) -> Void
   ) throws(HostError) -> OpenUpper? {
     if options.isReadOnly { return nil }
@@ -171,6 +207,9 @@ struct Server {
   private func start(_ image: Image, _ upper: OpenUpper?, startsRecording: Bool) throws(HostError) -> Device {
     var device = options.device
     device.startsRecording = startsRecording
+    device.survivesServer = !options.endsWithParent
+    // 53 bits: what tools that read JSON keep of a number.
+    device.mark = mark
     var claimed: UInt32?
     var failure: HostError?
     do throws(DeviceError) {
@@ -202,8 +241,9 @@ struct Server {
     DeviceState(
       id: id, phase: phase, server: identity, config: options.config.path ?? "",
       layers: image.layers.map(\.blob.path), upper: upper?.state,
-      size: upper?.upper.virtualSize ?? image.virtualSize, queues: queues, depth: options.device.depth, dataPath: dataPath,
-      created: Int64(time(nil)))
+      size: upper?.upper.virtualSize ?? image.virtualSize, queues: queues, depth: options.device.depth,
+      dataPath: dataPath, created: Int64(time(nil)), mark: mark, program: ServerProcess.program,
+      settings: options.settings)
   }
 
   /// The disk has its size, and udev is done with it: its links exist, and it does not hold it open any more.
@@ -257,33 +297,31 @@ struct Server {
     [entry(signals.rawValue), entry(device.endedDescriptor)]
   }
 
-  /// Until SIGTERM, SIGINT, or the end of a queue.
-  private func waitForEnd(
-    _ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?, _ upperWatch: UpperStatus.Watch?,
-    _ warming: Warming?
-  ) {
-    var entries = Self.entries(device, signals)
+  /// Until SIGTERM, SIGINT, or the end of a queue: false. True when another server wants the device.
+  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue, _ helpers: Helpers) -> Bool {
+    var entries = Self.entries(device, signals) + [Self.entry(helpers.handOver.descriptor)]
     var failures: UInt64 = 0
     while true {
       // Queues do not log: what they counted is looked at once a second, which also bounds what a bad layer can say.
-      _ = poll(&entries, 2, 1000)
+      _ = poll(&entries, 3, 1000)
       let counters = device.counters.snapshot.total
       if counters.failures != failures {
         failures = counters.failures
         log.error("\(describe(counters, device)); \(failures) failures so far")
       }
-      watch?.report(log)
-      upperWatch?.report()
-      warming?.step(device, log)
-      warming?.report(directory.warmPath(device.id))
+      helpers.watch?.report(log)
+      helpers.upperWatch?.report()
+      helpers.warming?.step(device, log)
+      helpers.warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")
-        return
+        return false
       }
       if entries[1].revents != 0 {
         if device.failure == nil { log.notice("\(device.path) was taken away from outside") }
-        return
+        return false
       }
+      if entries[2].revents != 0 { return true }
     }
   }
 

@@ -8,6 +8,16 @@ enum ServerProcess {
   /// Descriptors that a server may need: layers, rings, and what comes later.
   private static let descriptorsWanted: UInt64 = 65536
 
+  /// The program that runs, absolute, also when its file was replaced since; empty where /proc is not there.
+  static let program: String = {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = buffer.withUnsafeMutableBytes {
+      readlink("/proc/self/exe", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+    }
+    let path = String(decoding: buffer[..<max(0, count)], as: UTF8.self)
+    return path.hasSuffix(" (deleted)") ? String(path.dropLast(10)) : path
+  }()
+
   /// Before the image is opened. What is refused costs safety under memory pressure and is said; nothing fails.
   static func prepare(_ log: Logger) {
     raiseDescriptorLimit(log)

@@ -27,24 +27,29 @@ public struct RemoteSettings: Sendable {
   public static let standardServicePath = "/etc/overlaybd/overlaybd.json"
 
   /// Without a service configuration: anonymous, or as Docker's configuration of this user says.
-  public init() { registry.credentials = [.docker(path: Self.dockerConfigPath)] }
+  public init() { self.init(dockerConfig: Self.dockerConfigPath) }
+
+  private init(dockerConfig: String) { registry.credentials = [.docker(path: dockerConfig)] }
 
   /// As the service configuration at `servicePath` says; nil is the standard one, if there is one.
-  public static func load(servicePath: String?) throws(ImageError) -> RemoteSettings {
-    if servicePath == nil, !fileExists(standardServicePath) { return RemoteSettings() }
-    return RemoteSettings(try ServiceConfig.load(servicePath ?? standardServicePath))
+  /// `dockerConfig` is Docker's configuration where the service's names none.
+  public static func load(
+    servicePath: String?, dockerConfig: String = Self.dockerConfigPath
+  ) throws(ImageError) -> RemoteSettings {
+    if servicePath == nil, !fileExists(standardServicePath) { return RemoteSettings(dockerConfig: dockerConfig) }
+    return RemoteSettings(try ServiceConfig.load(servicePath ?? standardServicePath), dockerConfig: dockerConfig)
   }
 
   /// `$DOCKER_CONFIG/config.json`, or the one in the user's home.
-  private static var dockerConfigPath: String {
+  public static var dockerConfigPath: String {
     func variable(_ name: String) -> String? { getenv(name).flatMap { absent(String(cString: $0)) } }
     return "\(variable("DOCKER_CONFIG") ?? "\(variable("HOME") ?? "/root")/.docker")/config.json"
   }
 
   /// What `service` says, field by field.
-  public init(_ service: ServiceConfig) {
+  public init(_ service: ServiceConfig, dockerConfig: String = Self.dockerConfigPath) {
     let own = service.warmblk
-    registry.credentials = service.credentialSources + [.docker(path: own?.dockerConfig ?? Self.dockerConfigPath)]
+    registry.credentials = service.credentialSources + [.docker(path: own?.dockerConfig ?? dockerConfig)]
     registry.userAgent = absent(service.userAgent) ?? registry.userAgent
     registry.caFile = own?.caFile
     registry.proxy = own?.proxy

@@ -43,9 +43,9 @@ public struct Control: ~Copyable {
   }
 
   /// Makes a device without a disk yet. `id` nil lets the driver choose the number. The answer holds what was
-  /// really granted: fewer queues, other features.
+  /// really granted: fewer queues, other features. The driver keeps `mark` for whoever asks for the device's `info`.
   public func add(
-    id: UInt32?, queues: Int, depth: Int, requestBytesMax: Int, features: Features
+    id: UInt32?, queues: Int, depth: Int, requestBytesMax: Int, features: Features, mark: UInt64 = 0
   ) throws(UblkError) -> DeviceInfo {
     var info = DeviceInfo()
     info.raw.dev_id = id ?? .max
@@ -53,6 +53,7 @@ public struct Control: ~Copyable {
     info.raw.queue_depth = UInt16(clamping: depth)
     info.raw.max_io_buf_bytes = UInt32(clamping: requestBytesMax)
     info.raw.flags = features.rawValue
+    info.raw.server_flags = mark
     try run("ADD_DEV", UBLK_CMD_ADD_DEV, device: id, exchanging: &info.raw)
     return info
   }
@@ -99,7 +100,7 @@ public struct Control: ~Copyable {
     return mask
   }
 
-  private func run(
+  func run(
     _ name: String, _ operation: UInt32, device: UInt32?, data: UInt64 = 0
   ) throws(UblkError) {
     try submit(name, operation, device: device, data: data, buffer: nil, bytes: 0)

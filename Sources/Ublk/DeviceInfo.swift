@@ -28,6 +28,8 @@ public struct DeviceInfo: Sendable {
   public var state: State? { State(rawValue: raw.state) }
   /// The server's process id, or nil when there is none.
   public var serverPID: Int32? { raw.server_pid > 0 ? raw.server_pid : nil }
+  /// What whoever made the device had the driver keep.
+  public var mark: UInt64 { raw.server_flags }
   /// What was granted.
   public var features: Features { Features(rawValue: raw.flags) }
 }

@@ -1,5 +1,5 @@
 /// What a ublk driver offers, or what a device was granted: `UBLK_F_*`.
-public struct Features: OptionSet, Hashable, Sendable {
+public struct Features: OptionSet, Hashable, Sendable, Codable {
   /// The kernel's bits.
   public let rawValue: UInt64
   /// A set of the kernel's bits.
@@ -77,9 +77,11 @@ public let featureTable: [FeatureRow] = [
     feature: .needGetData, name: "NEED_GET_DATA", since: "6.0", gives: "not used: it concerns writes", without: ""),
   FeatureRow(
     feature: .userRecovery, name: "USER_RECOVERY", since: "6.1",
-    gives: "not used yet: the disk goes away with its server", without: ""),
+    gives: "a disk outlives its server: mounts stay, readers wait for the next one",
+    without: "the disk goes away with its server"),
   FeatureRow(
-    feature: .recoveryReissue, name: "USER_RECOVERY_REISSUE", since: "6.1", gives: "not used yet", without: ""),
+    feature: .recoveryReissue, name: "USER_RECOVERY_REISSUE", since: "6.1",
+    gives: "what a server had not answered is sent to the next one", without: "the disk goes away with its server"),
   FeatureRow(
     feature: .unprivileged, name: "UNPRIVILEGED_DEV", since: "6.3",
     gives: "not used: devices are made by root", without: ""),
@@ -93,13 +95,16 @@ public let featureTable: [FeatureRow] = [
     without: "every read is copied once more by the driver"),
   FeatureRow(feature: .zoned, name: "ZONED", since: "6.6", gives: "not used", without: ""),
   FeatureRow(
-    feature: .recoveryFailIO, name: "USER_RECOVERY_FAIL_IO", since: "6.13", gives: "not used yet", without: ""),
+    feature: .recoveryFailIO, name: "USER_RECOVERY_FAIL_IO", since: "6.13", gives: "not used: readers wait", without: ""),
   FeatureRow(feature: .updateSize, name: "UPDATE_SIZE", since: "6.16", gives: "not used yet", without: ""),
   FeatureRow(
     feature: .autoBufferRegistration, name: "AUTO_BUF_REG", since: "6.16",
     gives: "zero-copy: uncompressed layers are read straight into the request's pages",
     without: "uncompressed layers are copied once by the kernel, twice where the page cache does not have them"),
-  FeatureRow(feature: .quiesce, name: "QUIESCE", since: "6.16", gives: "not used yet", without: ""),
+  FeatureRow(
+    feature: .quiesce, name: "QUIESCE", since: "6.16",
+    gives: "`upgrade` lets the old server answer all that it has",
+    without: "`upgrade` has the next server answer what the old one had not"),
   FeatureRow(
     feature: .perIODaemon, name: "PER_IO_DAEMON", since: "6.16", gives: "always on; one thread serves a queue",
     without: ""),

@@ -15,6 +15,9 @@ struct Add: ParsableCommand {
       The server keeps the image's files open, so their file system cannot be unmounted. It writes its messages to
       /run/warmblk/N.log. `warmblk del -n N` ends it.
 
+      If the server dies, by a signal or a defect, the disk stays and reads of it wait. A small process, `warmblk watch`,
+      starts a new server at once, and nobody sees an error; --no-watch leaves that to you and `warmblk recover`.
+
       What can go wrong: the driver is not loaded (modprobe ublk_drv); a layer is missing or damaged (warmblk inspect
       --verify image.json); the number is taken (leave --id out). `warmblk doctor` looks at everything the machine
       needs. When `add` fails nothing is left behind, and the image's resultFile, if it names one, says why.
@@ -24,6 +27,9 @@ struct Add: ParsableCommand {
 
   @Option(help: ArgumentHelp("Seconds until the attempt is given up and cleaned up.", valueName: "seconds"))
   var timeout = 30
+
+  @Flag(help: "Start no watcher: when the device's server dies, reads wait for `warmblk recover`.")
+  var noWatch = false
 
   @OptionGroup var common: CommonOptions
 
@@ -35,7 +41,9 @@ struct Add: ParsableCommand {
     common.installLog()
     try failing("add") { () throws(HostError) in
       try Preflight.check(allowingBadKernel: device.allowBadKernel)
-      let server = BackgroundServer(try device.serverOptions(timeout: timeout), timeout: timeout)
+      var options = try device.serverOptions(timeout: timeout)
+      if !noWatch { options.keeper = .watcher }
+      let server = BackgroundServer(options, timeout: timeout)
       let line = ProgressLine("warming")
       let pages = ProgressLine("filling the page cache")
       let id = try server.start { news in
@@ -56,6 +64,11 @@ struct Add: ParsableCommand {
           line.end()
           pages.end()
           printError(text)
+        }
+      }
+      if !noWatch {
+        do throws(HostError) { try Watcher.ensure(.standard()) } catch {
+          printError("warmblk add: warning: no watcher: \(error)")
         }
       }
       print("/dev/ublkb\(id)")

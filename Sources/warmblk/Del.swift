@@ -12,7 +12,8 @@ struct Del: ParsableCommand {
         warmblk del -n 0
         warmblk del --all
 
-      A server that is dead leaves a device behind that `list` shows as dead: the same command removes it. A server
+      A server that is dead leaves a device behind that `list` shows as dead: the same command removes it, and reads that
+      wait get an error. A server
       that does not end within half of --timeout is killed. With --force a device goes away under its users: their reads fail,
       a mounted file system stays mounted and fails too until it is unmounted.
       """)

@@ -7,7 +7,7 @@ struct List: ParsableCommand {
     abstract: "Show the devices and what they have done.",
     discussion: """
       One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so
-      reads wait), dead (its server is gone) or unknown (its state file is damaged); what is wrong and what to do is
+      reads wait), dead (its server is gone: reads wait for `warmblk recover`), recovering or unknown (its state file is damaged); what is wrong and what to do is
       said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
       WARM is how much of what its traces name is on this machine, and in the page cache if that was asked for, or yes.
       FETCHED is what came from a registry since the device was made; what the node's cache had is not in it.

@@ -39,15 +39,16 @@ struct RemoteArguments: ParsableArguments {
   }
 
   /// The service's settings with what the options say instead.
-  func settings() throws(HostError) -> RemoteSettings {
-    var settings: RemoteSettings
-    do throws(ImageError) { settings = try RemoteSettings.load(servicePath: serviceConfig) } catch {
-      throw .image(error)
-    }
-    if let cache { settings.cacheFolder = absolutePath(cache) }
-    if noCache { settings.cacheFolder = nil }
-    if let ioTimeout { settings.ioTimeout = ioTimeout * 1000 }
-    if let onTimeout { settings.waitsForever = onTimeout == .wait }
-    return settings
+  func settings() throws(HostError) -> RemoteSettings { try choices.settings() }
+
+  /// What the options say.
+  var choices: RemoteChoices {
+    var choices = RemoteChoices()
+    choices.serviceConfig = serviceConfig.map { absolutePath($0) }
+    choices.cacheFolder = cache.map { absolutePath($0) }
+    choices.hasCache = !noCache
+    choices.ioTimeout = ioTimeout.map { $0 * 1000 }
+    choices.waitsForever = onTimeout.map { $0 == .wait }
+    return choices
   }
 }

@@ -13,22 +13,36 @@ struct Serve: ParsableCommand {
 
         [Service]
         Type=notify
-        ExecStart=/usr/bin/warmblk serve --config /images/web/image.json --id 7
+        ExecStart=/usr/bin/warmblk serve --config /images/web/image.json --id 7 --recover
+        Restart=always
         LimitNOFILE=65536
         LimitMEMLOCK=infinity
+
+      With --recover a device N whose server is dead is taken over as it is: mounts stay, reads that waited are answered. If
+      there is none it is made. So Restart=always makes a killed server a pause. What --queues, --depth, --trace, --warm and
+      --record say counts only for a device that is made.
 
       Mounts must go first: let the mount unit be After= and Requires= this one. Messages are on standard error.
       """)
 
   @OptionGroup var device: DeviceArguments
 
+  @Flag(help: "Take device --id over if its server is dead, else make it.")
+  var recover = false
+
   @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if recover, device.id == nil { throw ValidationError("--recover needs --id: which device may be there already?") }
+  }
 
   func run() throws {
     common.installLog()
     try failing("serve") { () throws(HostError) in
       try Preflight.check(allowingBadKernel: device.allowBadKernel)
-      try ForegroundServer.run(try device.serverOptions(timeout: 30)) { id in
+      var options = try device.serverOptions(timeout: 30)
+      if recover { options.keeper = .supervisor }
+      try ForegroundServer.run(options, recovers: recover) { id in
         print("/dev/ublkb\(id)")
         fflush(nil)
       }

@@ -193,7 +193,7 @@ extension OnDevice {
     @Test("a server that is killed leaves no trace and no half of one; a device that is taken away writes it")
     func killed() throws {
       let scratch = try Scratch()
-      let disk = try Warmblk.add(try Sample.image(.zstd), "--record", scratch("t"))
+      let disk = try Warmblk.add(try Sample.image(.zstd), "--record", scratch("t"), "--no-watch")
       try read(disk, blocks: 0..<500)
       kill(try #require(try Warmblk.row(disk).pid), SIGKILL)
       #expect(Deadline(milliseconds: 40_000).wait { (try? Warmblk.row(disk).state) == "dead" })

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Posix
 import TestSupport
@@ -63,8 +64,7 @@ extension OnDevice {
         let isZeroes = Int.random(in: 0..<8, using: &random) == 0
         let write = try log.begin(start..<start + count, isZeroes: isZeroes)
         if isZeroes {
-          let mode = Bool.random(using: &random) ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE
-          let result = fallocate(plain.rawValue, mode | FALLOC_FL_KEEP_SIZE, start << 9, count << 9)
+          let result = clinux_punch_hole(plain.rawValue, Int64(start) << 9, Int64(count) << 9)
           try #require(result == 0, "fallocate: \(Errno.last)")
         } else {
           for sector in write.sectors {

@@ -16,12 +16,12 @@ extension OnDevice {
       var script: String {
         switch self {
         // Parts of two files by turns, and what is between them taken away again, so that they are in many pieces.
-        case .ext4: Self.ext4
+        case .ext4: Self.inPieces
         case .packed: "mkfs.erofs -T0 -zlz4 -C65536 raw source >/dev/null; truncate -s %4096 raw"
         }
       }
 
-      private static let ext4 = """
+      private static let inPieces = """
         mke2fs -q -t ext4 -b 4096 raw 8M; mkdir mnt; mount -o loop raw mnt; cp -a source/* mnt; rm mnt/pieces
         for part in $(seq 0 11); do
           for file in pieces gaps; do

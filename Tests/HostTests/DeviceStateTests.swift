@@ -8,7 +8,15 @@ struct DeviceStateTests {
   private let state = DeviceState(
     id: 7, phase: .serving, server: ProcessIdentity(pid: 4711, startTime: 123_456), config: "/i/image.json",
     layers: ["/i/a.lsmt", "/i/b.zf"], size: 1 << 30, queues: 2, depth: 128, dataPath: .zeroCopy,
-    created: 1_795_476_537)
+    created: 1_795_476_537, features: [.userRecovery, .recoveryReissue], mark: 77, keeper: .watcher,
+    program: "/usr/bin/warmblk", settings: Self.settings, recoveries: 3)
+
+  private static let settings: ServeSettings = {
+    var settings = ServeSettings()
+    settings.remote.dockerConfig = "/root/.docker/config.json"
+    settings.remote.ioTimeout = 5000
+    return settings
+  }()
 
   private func parse(_ text: String, id: UInt32 = 7) throws(HostError) -> DeviceState {
     try DeviceState.parse(Array(text.utf8), id: id, name: "7.json")
@@ -18,9 +26,11 @@ struct DeviceStateTests {
   func golden() throws {
     #expect(
       String(decoding: try state.encoded(), as: UTF8.self)
-        == #"{"config":"/i/image.json","created":1795476537,"dataPath":"zero-copy","depth":128,"id":7,"#
-        + #""layers":["/i/a.lsmt","/i/b.zf"],"phase":"serving","queues":2,"#
-        + #""server":{"pid":4711,"startTime":123456},"size":1073741824,"version":1}"# + "\n")
+        == #"{"config":"/i/image.json","created":1795476537,"dataPath":"zero-copy","depth":128,"features":24,"id":7,"#
+        + #""keeper":"watcher","layers":["/i/a.lsmt","/i/b.zf"],"mark":77,"phase":"serving","#
+        + #""program":"/usr/bin/warmblk","queues":2,"recoveries":3,"server":{"pid":4711,"startTime":123456},"#
+        + #""settings":{"remote":{"dockerConfig":"/root/.docker/config.json","hasCache":true,"ioTimeout":5000}},"#
+        + #""size":1073741824,"version":2}"# + "\n")
   }
 
   @Test("come back as they were written")
@@ -35,7 +45,12 @@ struct DeviceStateTests {
       ("", "is damaged (0 bytes)"),
       (String(text.prefix(60)), "is damaged"),
       ("[]", "is damaged"),
-      (text.replacing("\"version\":1", with: "\"version\":2"), "has version 2, this warmblk knows 1"),
+      (text.replacing("\"version\":2", with: "\"version\":1"), "has version 1, this warmblk knows 2"),
+      (text.replacing("\"queues\":2", with: "\"queues\":0"), "speaks of 0 queues of 128"),
+      (text.replacing("\"depth\":128", with: "\"depth\":4097"), "speaks of 2 queues of 4097"),
+      (text.replacing("\"size\":1073741824", with: "\"size\":0"), "a disk without a size"),
+      (text.replacing("\"mark\":77", with: "\"mark\":-1"), "is damaged"),
+      (text.replacing("\"watcher\"", with: "\"angel\""), "is damaged"),
       (text.replacing("\"id\":7", with: "\"id\":8"), "speaks of device 8, its name of device 7"),
       (text.replacing("\"pid\":4711", with: "\"pid\":1"), "names process 1"),
       (text.replacing("\"pid\":4711", with: "\"pid\":-5"), "names process -5"),
@@ -70,5 +85,14 @@ struct DeviceStateTests {
     let (dead, problem) = DeviceListing.condition(state, server: nil, hasDisk: true)
     #expect(dead == .dead)
     #expect(problem?.contains("warmblk del -n 7") ?? false)
+    #expect(problem?.contains("warmblk recover -n 7") ?? false)
+    let (recovering, why) = DeviceListing.condition(
+      state, server: nil, hasDisk: true, changedBy: "warmblk recover (pid 9)")
+    #expect(recovering == .recovering && why?.contains("warmblk recover (pid 9)") ?? false)
+    // Nothing is to be recovered where there is no disk any more, or never was one that stays.
+    for (state, hasDisk) in [(state, false), (starting, true)] {
+      let (dead, problem) = DeviceListing.condition(state, server: nil, hasDisk: hasDisk, changedBy: "somebody")
+      #expect(dead == .dead && !(problem?.contains("recover") ?? true))
+    }
   }
 }

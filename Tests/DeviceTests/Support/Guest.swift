@@ -37,8 +37,19 @@ enum Guest {
     }
   }
 
-  /// Processes whose program is the one under test, servers above all.
-  static func servers() -> [Int32] {
+  /// Processes whose program is the one under test, servers above all, but for the watcher.
+  static func servers() -> [Int32] { processes().filter { !isWatcher($0) } }
+
+  /// The process that starts new servers, which ends a moment after the last device.
+  static func watchers() -> [Int32] { processes().filter(isWatcher) }
+
+  /// A server that the watcher has started has its command line, and threads.
+  private static func isWatcher(_ pid: Int32) -> Bool {
+    text("/proc/\(pid)/cmdline").split(separator: "\0").dropFirst().first == "watch"
+      && (try? listDirectory("/proc/\(pid)/task").count) ?? 1 == 1
+  }
+
+  private static func processes() -> [Int32] {
     let program = target(of: "/proc/self/root" + binary) ?? binary
     return ((try? listDirectory("/proc")) ?? []).compactMap { Int32($0) }.filter {
       target(of: "/proc/\($0)/exe") == program
@@ -50,8 +61,13 @@ enum Guest {
     ((try? listDirectory("/dev")) ?? []).filter { $0.hasPrefix("ublk") && $0 != "ublk-control" }.sorted()
   }
 
-  /// What is in the folder of state files.
-  static func stateFiles() -> [String] { ((try? listDirectory("/run/warmblk")) ?? []).sorted() }
+  /// What is in the folder of state files, but for the watcher's.
+  static func stateFiles() -> [String] { runFiles().filter { !$0.hasPrefix("watch.") } }
+
+  /// What the watcher has there.
+  static func watcherFiles() -> [String] { runFiles().filter { $0.hasPrefix("watch.") } }
+
+  private static func runFiles() -> [String] { ((try? listDirectory("/run/warmblk")) ?? []).sorted() }
 
   private static func target(of path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }

@@ -15,11 +15,15 @@ struct LeavingNothing: SuiteTrait, TestTrait, TestScoping {
       throw error
     }
     // The last process that had a forcibly deleted disk open may still be about to close it.
-    let isClean = Deadline(milliseconds: 2000).wait(interval: 20) { Self.leftovers.isEmpty }
-    #expect(isClean, "left behind: \(Self.leftovers)")
+    let isClean = Deadline(milliseconds: 2000).wait(interval: 20) { Self.all.isEmpty }
+    #expect(isClean, "left behind: \(Self.all)")
     let complaints = KernelLog.complaints()
     #expect(complaints.isEmpty, "the kernel's log: \(complaints.joined(separator: "\n"))")
     if !isClean { Self.cleanUp() }
+  }
+
+  private static var all: [String] {
+    leftovers + Guest.watcherFiles() + Guest.watchers().map { "watcher \($0)" }
   }
 
   static var leftovers: [String] {

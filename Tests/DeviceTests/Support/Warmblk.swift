@@ -17,6 +17,7 @@ enum Warmblk {
     var depth: Int?
     var data: String?
     var pid: Int32?
+    var recoveries: Int?
     var requests: UInt64?
     var bytes: UInt64?
     var errors: UInt64?

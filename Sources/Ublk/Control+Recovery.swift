@@ -1,0 +1,23 @@
+import CUblk
+import Posix
+
+/// A device whose server goes and comes again.
+extension Control {
+  /// Begins to give a device without a server to a new one (6.1). `EBUSY` while the old server still holds
+  /// `/dev/ublkcN`, or the device is not quiesced; `EINVAL` when it was made without `userRecovery`.
+  public func startRecovery(_ id: UInt32) throws(UblkError) {
+    try run("START_USER_RECOVERY", UBLK_CMD_START_USER_RECOVERY, device: id)
+  }
+
+  /// Lets the disk answer again: what waited is sent to the new server. Waits until each tag of each queue is armed.
+  /// `pid` is the process that opened `/dev/ublkcN`.
+  public func endRecovery(_ id: UInt32, pid: Int32) throws(UblkError) {
+    try run("END_USER_RECOVERY", UBLK_CMD_END_USER_RECOVERY, device: id, data: UInt64(pid))
+  }
+
+  /// Takes the tags that wait for requests away from the server, which answers what it has and ends; requests wait for the
+  /// next one (6.16). Waits up to `milliseconds` for each queue to have a tag that waits, then `EBUSY`.
+  public func quiesce(_ id: UInt32, milliseconds: Int) throws(UblkError) {
+    try run("QUIESCE_DEV", UBLK_CMD_QUIESCE_DEV, device: id, data: UInt64(max(1, milliseconds)))
+  }
+}
