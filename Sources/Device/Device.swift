@@ -150,7 +150,8 @@ public final class Device: @unchecked Sendable {
       try control.setParameters(
         id,
         Parameters(
-          sectors: sectors, writing: upper == nil ? nil : Self.writing, logicalBlockShift: 9, physicalBlockShift: 12, optimalIOShift: 17,
+          sectors: sectors, writing: upper == nil ? nil : Self.writing, logicalBlockShift: 9, physicalBlockShift: 12,
+          optimalIOShift: 17,
           requestBytesMax: DeviceOptions.requestBytesMax))
     }
     let character = try openCharacter(deadline)
@@ -250,7 +251,9 @@ public final class Device: @unchecked Sendable {
   /// Makes durable what was written. Once the queues have ended.
   private func closeUpper(_ deadline: Deadline) throws(DeviceError) {
     guard let upper, let worker, !upperIsClosed else { return }
-    guard worker.stop(deadline) else { throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs") }
+    guard worker.stop(deadline) else {
+      throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs")
+    }
     upperIsClosed = true
     try DeviceError.describing(
       "make durable what was written to device \(id); nothing is lost while the machine runs: add the image again"

@@ -61,18 +61,18 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
   init(of image: Image, upper: Upper?, mapped: [UnsafeRawBufferPointer?]) {
     var extra = image.layers.count + (upper == nil ? 0 : 1)
     let lowers = image.layers.enumerated().map { number, layer in
-        let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd, mapped: mapped[number])
-        guard let remote = layer.blob.remote?.blob else {
-          return LayerSource(
-            file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,
-            payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
-        }
-        extra += 1
-        let isChecking = layer.blocks?.hasChecksums ?? false
+      let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd, mapped: mapped[number])
+      guard let remote = layer.blob.remote?.blob else {
         return LayerSource(
-          file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
-          blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
-          memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
+          file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,
+          payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
+      }
+      extra += 1
+      let isChecking = layer.blocks?.hasChecksums ?? false
+      return LayerSource(
+        file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
+        blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
+        memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
     }
     self.init(lowers + (upper.map { [Self.source(of: $0, slot: lowers.count + 1)] } ?? []))
   }

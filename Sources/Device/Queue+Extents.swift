@@ -59,7 +59,8 @@ extension Queue where Transport: ~Copyable {
     if source.dataPath.isUserCopy, layer.pointee.view == nil, copyCached(tag, operation, layer) { return true }
     // What was written lately is in the page cache: no way through the ring.
     if source.isUpper(mapping.layer) {
-      operation.done = UInt32(truncatingIfNeeded: readCached(operation, layer, into: memory.buffer(tag) + Int(operation.position)))
+      operation.done = UInt32(
+        truncatingIfNeeded: readCached(operation, layer, into: memory.buffer(tag) + Int(operation.position)))
       if operation.done == count {
         state.pointee.position &+= count
         return true

@@ -225,7 +225,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     inFlight &-= 1
     counters.pointee.errors &+= 1
     counters.pointee.fail(.request, layer: 0, offset: request.startSector << 9, code: Int32(request.operationNumber))
-    let isKnown = request.isRead || source.upper != nil && request.operationNumber <= Request.Operation.writeZeroes.rawValue
+    let isKnown =
+      request.isRead || source.upper != nil && request.operationNumber <= Request.Operation.writeZeroes.rawValue
     transport.commit(tag, result: isKnown ? -EIO : -EOPNOTSUPP)
   }
 

@@ -100,9 +100,11 @@ final class UpperWorker: @unchecked Sendable {
       switch job.work {
       case .flush: flushes.append(job)
       case .zero(let sector, let sectors, let keepsSpace):
-        Self.answer(job, Self.result { () throws(Errno) in
-          try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
-        })
+        Self.answer(
+          job,
+          Self.result { () throws(Errno) in
+            try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
+          })
       }
     }
     if flushes.isEmpty { return }

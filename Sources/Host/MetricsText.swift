@@ -15,7 +15,9 @@ public enum MetricsText {
     Family(name: "writable", kind: "gauge", help: "1 if the disk has a writable layer.") { device in
       device.image.map { _ in device.upper == nil ? 0 : 1 }
     },
-    Family(name: "written_bytes_total", kind: "counter", help: "Bytes written.") { $0.upper == nil ? nil : $0.writtenBytes },
+    Family(name: "written_bytes_total", kind: "counter", help: "Bytes written.") {
+      $0.upper == nil ? nil : $0.writtenBytes
+    },
     Family(name: "flushes_total", kind: "counter", help: "Flushes, and writes through the cache.") {
       $0.upper == nil ? nil : $0.flushes
     },

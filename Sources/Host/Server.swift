@@ -202,7 +202,8 @@ struct Server {
     DeviceState(
       id: id, phase: phase, server: identity, config: options.config.path ?? "",
       layers: image.layers.map(\.blob.path), upper: upper?.state,
-      size: upper?.upper.virtualSize ?? image.virtualSize, queues: queues, depth: options.device.depth, dataPath: dataPath,
+      size: upper?.upper.virtualSize ?? image.virtualSize, queues: queues, depth: options.device.depth,
+      dataPath: dataPath,
       created: Int64(time(nil)))
   }
 

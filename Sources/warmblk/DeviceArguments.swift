@@ -23,7 +23,8 @@ struct DeviceArguments: ParsableArguments {
 
   @Flag(
     help:
-      "A disk without writes, also of an image with a writable layer: what is in it is read, and nobody else can write to it meanwhile.")
+      "A disk without writes, also of an image with a writable layer: what is in it is read, and nobody else can write to it meanwhile."
+  )
   var readOnly = false
 
   @Option(

@@ -39,7 +39,8 @@ struct LayerArguments: ParsableArguments {
 
   @Flag(
     help:
-      "Also with more than 1000000 segments, which overlaybd before August 2026 opens, and neither newer ones nor Warmblk.")
+      "Also with more than 1000000 segments, which overlaybd before August 2026 opens, and neither newer ones nor Warmblk."
+  )
   var allowManyEntries = false
 
   @Flag(help: "One object: path, digest, sizes, uuid.")
