@@ -102,7 +102,8 @@ let package = Package(
     .testTarget(
       name: "ImageTests",
       dependencies: [
-        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "LSMT", "ZFile", "Trace", "FileSystems",
+        "Image", "BlobStore", "Registry", "TestRegistry", "TestSupport", "UpperLayer", "LSMT", "ZFile", "Trace",
+        "FileSystems",
         "Posix",
       ],
       swiftSettings: settings),

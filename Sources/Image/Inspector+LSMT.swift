@@ -54,7 +54,10 @@ extension Inspector {
         file: result.path, expected: header.uuid, found: record.uuid.description,
         message: "\(result.path): the trailer's uuid \(record.uuid) is not the header's \(header.uuid)")
     }
-    if let last = opened.segments.last, last.end > record.virtualSize.sectorsRoundedUp, record.virtualSize > 0 {
+    // Zeroes there are what a disk that was made smaller leaves.
+    if let last = opened.segments.last(where: { !$0.isZeroed }), last.end > record.virtualSize.sectorsRoundedUp,
+      record.virtualSize > 0
+    {
       add(
         file: result.path, expected: "at most sector \(record.virtualSize.sectorsRoundedUp)",
         found: "sector \(last.end)",

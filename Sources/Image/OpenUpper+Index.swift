@@ -26,13 +26,8 @@ extension OpenUpper {
     return log
   }
 
-  /// The mappings of an append-only upper.
-  static func appended(
-    _ blob: Blob, _ header: LayerRecord, index: String?
-  ) throws(ImageError) -> (segments: [Segment], notes: [String]) {
-    guard let index else {
-      throw .refused("\(blob.path): an append-only upper has its mappings in an index file: name that too")
-    }
+  /// The append-only upper in `blob`, whose index file is `index`.
+  static func appended(_ blob: Blob, _ header: LayerRecord, index: String) throws(ImageError) -> OpenUpper {
     let log = try log(at: index, of: header)
     let (segments, cut) = log.replayed(within: blob.payloadSize)
     var notes: [String] = []
@@ -41,7 +36,11 @@ extension OpenUpper {
         "\(index): \(cut) of \(log.entries.count) entries reach beyond the end of \(blob.path): a crash left them behind "
           + "before their data was stored, and what is not there of them does not count")
     }
-    return (segments, notes)
+    var header = header
+    // Between the two writes of a resize they differ: one that grew is as good as done.
+    header.virtualSize = max(header.virtualSize, log.header.virtualSize)
+    return OpenUpper(
+      opened: try Layer.open(upper: blob, header: header, segments: segments), indexPath: index, notes: notes)
   }
 
   /// The mappings of a sparse upper: its file's data, where the file system has any.

@@ -32,10 +32,14 @@ struct OpenUpper {
     try lock(blob)
     let header = try header(of: blob)
     try requireNothingPending(blob, header, pendingFolder)
-    let content = header.isSparse ? (try sparse(blob), []) : try appended(blob, header, index: index)
-    return OpenUpper(
-      opened: try Layer.open(upper: blob, header: header, segments: content.0), indexPath: index,
-      notes: content.1)
+    if header.isSparse {
+      return OpenUpper(
+        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob)), indexPath: index, notes: [])
+    }
+    guard let index else {
+      throw .refused("\(data): an append-only upper has its mappings in an index file: name that too")
+    }
+    return try appended(blob, header, index: index)
   }
 
   private static func lock(_ blob: Blob) throws(ImageError) {
@@ -106,7 +110,9 @@ struct OpenUpper {
     let end = try blob.bytes(at: blob.payloadSize - size, count: LayerRecord.size)
     do throws(LSMTError) {
       let trailer = try LayerRecord(parsing: end.span.bytes, as: .trailer)
-      return trailer.isSealed && trailer.uuid == header.uuid && trailer.virtualSize == header.virtualSize
+      let index = try SealedIndex(trailer: trailer, layerSize: blob.payloadSize)
+      let stored = (index.byteCount + sectorSize - 1) / sectorSize * sectorSize
+      return trailer.uuid == header.uuid && index.byteOffset + UInt64(stored) == blob.payloadSize - size
     } catch {
       return false
     }

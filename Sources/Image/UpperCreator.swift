@@ -15,9 +15,14 @@ public struct CreateOptions: Sendable {
   public var isSparse = false
   /// The upper's identity; nil for a random one.
   public var uuid: LayerUUID?
+  /// Where writes that no flush has covered are kept, as for ``UpperUse``.
+  public var pendingFolder: String
 
   /// A blank, append-only disk in `directory`, once it has a size.
-  public init(directory: String) { self.directory = directory }
+  public init(directory: String, pendingFolder: String) {
+    self.directory = directory
+    self.pendingFolder = pendingFolder
+  }
 }
 
 /// A writable disk that was made.
@@ -55,13 +60,7 @@ public struct UpperCreator {
     let files = UpperFiles(
       data: absolutePath(dataName, in: directory), index: absolutePath(indexName, in: directory))
     do throws(ImageError) {
-      do throws(UpperError) {
-        try UpperFiles.create(
-          data: files.data, index: files.index, kind: options.isSparse ? .sparse : .append, virtualSize: size,
-          uuid: uuid, parentUUID: below.uuid)
-      } catch {
-        throw .upper(error)
-      }
+      try makeFiles(files, options, uuid: uuid, size: size, below, remote)
       let path = absolutePath(ImportOptions.configName, in: directory)
       do throws(Errno) { try writeFileAtomically(path, bytes, durable: true) } catch {
         _ = unlink(files.data)
@@ -72,6 +71,35 @@ public struct UpperCreator {
         configPath: path, virtualSize: size, uuid: uuid.description, notes: notes(size, below))
     } catch {
       if isNew { _ = rmdir(directory) }
+      throw error
+    }
+  }
+
+  private static func makeFiles(
+    _ files: UpperFiles, _ options: CreateOptions, uuid: LayerUUID, size: UInt64, _ below: Below,
+    _ remote: RemoteSettings?
+  ) throws(ImageError) {
+    let ghosts = try below.config.ghosts(in: (below.size ?? size)..<size, remote: remote)
+    do throws(UpperError) {
+      try UpperFiles.create(
+        data: files.data, index: files.index, kind: options.isSparse ? .sparse : .append, virtualSize: size,
+        uuid: uuid, parentUUID: below.uuid)
+    } catch {
+      throw .upper(error)
+    }
+    if ghosts.isEmpty { return }
+    do throws(ImageError) {
+      let upper: Upper
+      do throws(UpperError) {
+        upper = try Upper.open(files, pendingFolder: options.pendingFolder, defaultVirtualSize: size)
+      } catch {
+        throw .upper(error)
+      }
+      try upper.hide(ghosts)
+      do throws(Errno) { try upper.close() } catch { throw .system(call: "ending", path: files.data, error) }
+    } catch {
+      _ = unlink(files.data)
+      _ = unlink(files.index)
       throw error
     }
   }
@@ -87,6 +115,11 @@ public struct UpperCreator {
     init(_ path: String?, _ remote: RemoteSettings?) throws(ImageError) {
       guard let path else { return }
       config = try ImageConfig.load(path)
+      if config.upper.data != nil {
+        throw .refused(
+          "\(config.name): is a writable disk itself, and would change below the new one: make its upper a layer with "
+            + "`warmblk seal`, or commit it")
+      }
       let image = try Image.open(config: config, remote: remote)
       size = image.virtualSize
       uuid = image.layers.last?.record.uuid ?? .null

@@ -53,7 +53,7 @@ struct Create: ParsableCommand {
   func run() throws {
     common.installLog()
     try failing("create") { () throws(HostError) in
-      var options = CreateOptions(directory: directory)
+      var options = CreateOptions(directory: directory, pendingFolder: RunDirectory.standard().path)
       options.size = size?.bytes
       options.parent = parent
       options.isSparse = sparse

@@ -28,7 +28,7 @@ struct Warmblk: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Add.self, Serve.self, Del.self, List.self, Stats.self, Metrics.self, Inspect.self, Import.self, Export.self,
-      Create.self, Commit.self, Merge.self,
+      Create.self, Commit.self, Seal.self, Merge.self, Resize.self,
       Cache.self, TraceCommand.self, Optimize.self, Explain.self, Doctor.self,
     ])
 }
