@@ -2,8 +2,8 @@ import UpperLayer
 
 /// WRITEs that are to become one call: where their data is and goes, and whose they are. Memory is taken at the start.
 struct WriteTable: @unchecked Sendable {
-  /// Writes that are gathered at the most: as many buffers as one `pwritev(2)` surely takes.
-  static let capacityMax = 256
+  /// Writes that are gathered at the most: as many as one append of the upper takes, so that all of them or none are mapped.
+  static let capacityMax = 64
   /// Bytes from which on no more are gathered, so that the first of them does not wait long for its answer.
   static let bytesMax = 8 << 20
 

@@ -39,7 +39,8 @@ extension ImageConfig {
     guard let data = upper.data, let index = upper.index else {
       let missing = upper.data == nil ? "upper.data" : "upper.index"
       throw .invalid(
-        name: name, field: missing, problem: "is not there; a writable layer has two files: name its data and its index")
+        name: name, field: missing, problem: "is not there; a writable layer has two files: name its data and its index"
+      )
     }
     return (data, index)
   }

@@ -71,7 +71,8 @@ public struct Parameters: Sendable {
 
   /// All fields.
   public init(
-    sectors: UInt64, writing: Writing? = nil, logicalBlockShift: UInt8, physicalBlockShift: UInt8, optimalIOShift: UInt8,
+    sectors: UInt64, writing: Writing? = nil, logicalBlockShift: UInt8, physicalBlockShift: UInt8,
+    optimalIOShift: UInt8,
     requestBytesMax: Int, memoryAlignmentMask: UInt32? = nil
   ) {
     self.sectors = sectors

@@ -335,7 +335,8 @@ final class FakeTransport: QueueTransport {
 
   private func performOnUpper(_ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
     // The kernel comes short at the end of a page: a sector that is given back meanwhile is not torn by that.
-    let length = count > 512 && strike(faults.shortRead) ? Int.random(in: 1...count / 512 - 1, using: &random) * 512 : count
+    let length =
+      count > 512 && strike(faults.shortRead) ? Int.random(in: 1...count / 512 - 1, using: &random) * 512 : count
     var bytes = [UInt8](repeating: 0, count: length)
     let result = pread(upper!.dataDescriptor, &bytes, length, Int(offset))
     if result < length {
@@ -432,7 +433,9 @@ final class FakeTransport: QueueTransport {
   private func deliverRequests() {
     // Now and then nobody wants anything for a while.
     if timerIsSet, waiting.isEmpty, random.chance(3) { return }
-    while nextTicket < tickets.count, !armed.isEmpty, comesInBursts || random.chance(2) || (waiting.isEmpty && ready.isEmpty) {
+    while nextTicket < tickets.count, !armed.isEmpty,
+      comesInBursts || random.chance(2) || (waiting.isEmpty && ready.isEmpty)
+    {
       let tag = armed.remove(at: Int.random(in: 0..<armed.count, using: &random))
       owner[tag] = nextTicket
       tickets[nextTicket].began = clock.tick()
@@ -449,7 +452,8 @@ final class FakeTransport: QueueTransport {
     guard upper != nil, request.operationNumber == Request.Operation.write.rawValue, bytes <= memory.requestBytesMax
     else { return }
     for sector in 0..<Int(request.sectors) {
-      let mark = SectorMark(writer: firstTicket + number, sector: Int(truncatingIfNeeded: request.startSector) &+ sector)
+      let mark = SectorMark(
+        writer: firstTicket + number, sector: Int(truncatingIfNeeded: request.startSector) &+ sector)
       mark.fill(memory.buffer(tag) + sector * 512)
     }
   }

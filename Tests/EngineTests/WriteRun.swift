@@ -40,7 +40,8 @@ final class WriteRun: @unchecked Sendable {
     stack = try TestStack(&random, layers: Int.random(in: 0...3, using: &random), sectors: 4096)
     let files = UpperFiles(data: folder("data"), index: folder("index"))
     try UpperFiles.create(
-      data: files.data, index: files.index, kind: wish.kind, virtualSize: 4096 * 512, uuid: LayerUUID(bytes: [UInt8](1...16))!,
+      data: files.data, index: files.index, kind: wish.kind, virtualSize: 4096 * 512,
+      uuid: LayerUUID(bytes: [UInt8](1...16))!,
       parentUUID: .null)
     upper = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
     try serve(&random)
@@ -51,7 +52,8 @@ final class WriteRun: @unchecked Sendable {
     var layers = Array(UnsafeBufferPointer(start: stack.sources.base, count: stack.sources.count))
     layers.append(
       LayerSource(
-        file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor), method: random.chance(2) ? .ring : .memory,
+        file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor),
+        method: random.chance(2) ? .ring : .memory,
         payloadOffset: 0, blobBytes: .max, blocks: nil))
     let table = LayerTable(layers)
     let source = QueueSource(
@@ -168,7 +170,9 @@ final class WriteRun: @unchecked Sendable {
 
   private func check(_ ticket: FakeTransport.Ticket, _ number: Int, _ seed: UInt64) {
     let bytes = Int32(ticket.request.sectors) * 512
-    guard let result = ticket.result else { return #expect(Bool(false), "seed \(seed): request \(number) has no answer") }
+    guard let result = ticket.result else {
+      return #expect(Bool(false), "seed \(seed): request \(number) has no answer")
+    }
     if result < 0 {
       #expect(ticket.sawFault, "seed \(seed): error \(result) of request \(number) without a cause")
       #expect(result == -EIO || (result == -ENOSPC && ticket.request.operationNumber == 1), "seed \(seed): \(result)")
@@ -183,13 +187,15 @@ final class WriteRun: @unchecked Sendable {
       let found = ticket.data[index * 512..<index * 512 + 512]
       let isRight = mayBe(found, sector, values[sector], began: ticket.began, ended: ticket.ended)
       if !isRight {
-        return #expect(Bool(false), "seed \(seed): request \(number) has wrong bytes at sector \(sector): \(found.prefix(8))")
+        return #expect(
+          Bool(false), "seed \(seed): request \(number) has wrong bytes at sector \(sector): \(found.prefix(8))")
       }
     }
   }
 
   /// Whether a read from `began` to `ended` may find `found` in a sector.
-  private func mayBe(_ found: ArraySlice<UInt8>, _ sector: Int, _ values: [Value], began: UInt64, ended: UInt64) -> Bool {
+  private func mayBe(_ found: ArraySlice<UInt8>, _ sector: Int, _ values: [Value], began: UInt64, ended: UInt64) -> Bool
+  {
     func isPossible(_ value: Value) -> Bool {
       value.began < ended && !values.contains { $0.isSure && $0.began > value.ended && $0.ended < began }
     }

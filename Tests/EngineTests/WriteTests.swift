@@ -91,7 +91,9 @@ struct WriteTests {
       ]
     }
     let tooLong = Request(operationNumber: 1, sectors: 1025, startSector: 0)
-    let unknown = [Request(operationNumber: 4, sectors: 8, startSector: 0), Request(operationNumber: 15, sectors: 8, startSector: 0)]
+    let unknown = [
+      Request(operationNumber: 4, sectors: 8, startSector: 0), Request(operationNumber: 15, sectors: 8, startSector: 0),
+    ]
     for seed in TestRun.seeds(10) {
       let run = try WriteRun(seed, .init(requests: 10, extra: outside + [tooLong] + unknown))
       #expect(run.transports[0].complaints.isEmpty, "seed \(seed): \(run.transports[0].complaints)")
