@@ -84,6 +84,10 @@ extension Device {
     }
   }
 
+  /// What the driver may wait for a moment in which each queue has a tag that waits. It looks every 3 ms; while a queue is
+  /// full of requests there is none, and those that wait are worth more than that all are answered here.
+  private static let quiesceMilliseconds = 60
+
   /// Answers what is under way, takes nothing new, and leaves the disk to the next server: requests wait for it. Not all
   /// is answered where the driver cannot quiesce a device (before 6.16), or when the deadline comes first: false then, and
   /// the driver gives what is left to the next server once this process has ended, which must be now.
@@ -92,7 +96,7 @@ extension Device {
     guard features.contains(.quiesce) else { return false }
     control.deadline = deadline
     do throws(UblkError) {
-      try control.quiesce(id, milliseconds: Int(clamping: deadline.remaining / 1_000_000))
+      try control.quiesce(id, milliseconds: Self.quiesceMilliseconds)
     } catch {
       return false
     }

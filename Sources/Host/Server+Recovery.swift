@@ -8,7 +8,7 @@ import Ublk
 /// A server that goes on with a device whose last one is gone.
 extension Server {
   /// Milliseconds for a server to answer what it has under way before another one takes its device over.
-  private static let leaveMilliseconds = 2000
+  private static let leaveMilliseconds = 500
 
   /// Takes the device of `state` over and serves it, as `run` does. `lock` is held until the record names this process.
   ///

@@ -7,6 +7,8 @@ struct WatchPlan {
     /// Who serves it, or did.
     let server: ProcessIdentity
     let isAlive: Bool
+    /// Whether somebody is giving it another server, or taking it away.
+    var isBusy = false
   }
 
   /// What to do.
@@ -19,8 +21,8 @@ struct WatchPlan {
 
   /// How an attempt went.
   enum Outcome: Equatable {
-    /// The device has a server.
-    case recovered
+    /// The device has this server; nil when it is gone.
+    case recovered(by: ProcessIdentity?)
     /// It has none.
     case failed
     /// Somebody else is changing the device.
@@ -40,6 +42,8 @@ struct WatchPlan {
     var deaths: [UInt64] = []
     /// When the next server is started; nil while none is wanted.
     var due: UInt64?
+    /// When to look whether somebody else is done; nil when nobody is at it.
+    var recheck: UInt64?
     var isTrying = false
     var isLost = false
   }
@@ -63,16 +67,23 @@ struct WatchPlan {
     var entry = entries[sighting.id] ?? Entry(server: sighting.server)
     defer { entries[sighting.id] = entry }
     if entry.server != sighting.server {
-      // Somebody else has started this one: it gets its chances.
+      // One that somebody else has started gets all its chances.
+      if !entry.isTrying { entry.deaths = [] }
       entry.server = sighting.server
       entry.due = nil
       entry.isLost = false
     }
+    entry.recheck = nil
     if sighting.isAlive {
       entry.due = nil
       return nil
     }
     if entry.isTrying || entry.isLost { return nil }
+    if sighting.isBusy {
+      // An end that somebody has brought about is not a death.
+      entry.recheck = now + Self.busyDelay
+      return nil
+    }
     guard let due = entry.due else {
       if note(&entry, now) { return .giveUp(sighting.id, deaths: entry.deaths.count) }
       return start(&entry, sighting.id, now)
@@ -100,9 +111,14 @@ struct WatchPlan {
     defer { entries[id] = entry }
     entry.isTrying = false
     switch outcome {
-    case .recovered: return nil
+    case .recovered(let server):
+      if let server { entry.server = server }
+      entry.due = nil
+      return nil
     case .busy:
-      entry.due = now + Self.busyDelay
+      entry.deaths = entry.deaths.dropLast()
+      entry.due = nil
+      entry.recheck = now + Self.busyDelay
       return nil
     case .failed: return note(&entry, now) ? .giveUp(id, deaths: entry.deaths.count) : nil
     }
@@ -110,6 +126,8 @@ struct WatchPlan {
 
   /// Milliseconds from `now` until something is to be done by the clock alone; nil for never.
   func patience(at now: UInt64) -> UInt64? {
-    entries.values.filter { !$0.isTrying && !$0.isLost }.compactMap(\.due).min().map { $0 - min(now, $0) }
+    entries.values.filter { !$0.isTrying && !$0.isLost }.compactMap { $0.recheck ?? $0.due }.min().map {
+      $0 - min(now, $0)
+    }
   }
 }

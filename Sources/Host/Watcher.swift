@@ -156,7 +156,9 @@ public struct Watcher {
       let isAlive = state.server.isAlive
       // A descriptor of a dead process would wake us for ever.
       if !isAlive, let descriptor = servers.removeValue(forKey: state.server) { close(descriptor) }
-      return WatchPlan.Sighting(id: state.id, server: state.server, isAlive: isAlive)
+      return WatchPlan.Sighting(
+        id: state.id, server: state.server, isAlive: isAlive,
+        isBusy: !isAlive && attempts[state.id] == nil && DeviceLock.isHeld(directory.lockPath(state.id)))
     }
   }
 
@@ -227,7 +229,8 @@ public struct Watcher {
       close(attempt.news)
       attempts[id] = nil
       readStates()
-      end(id, states[id].map { $0.server.isAlive ? .recovered : .failed } ?? .recovered)
+      let server = states[id]?.server
+      end(id, server?.isAlive ?? true ? .recovered(by: server) : .failed)
     }
   }
 

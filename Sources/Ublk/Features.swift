@@ -95,7 +95,8 @@ public let featureTable: [FeatureRow] = [
     without: "every read is copied once more by the driver"),
   FeatureRow(feature: .zoned, name: "ZONED", since: "6.6", gives: "not used", without: ""),
   FeatureRow(
-    feature: .recoveryFailIO, name: "USER_RECOVERY_FAIL_IO", since: "6.13", gives: "not used: readers wait", without: ""),
+    feature: .recoveryFailIO, name: "USER_RECOVERY_FAIL_IO", since: "6.13", gives: "not used: readers wait", without: ""
+  ),
   FeatureRow(feature: .updateSize, name: "UPDATE_SIZE", since: "6.16", gives: "not used yet", without: ""),
   FeatureRow(
     feature: .autoBufferRegistration, name: "AUTO_BUF_REG", since: "6.16",

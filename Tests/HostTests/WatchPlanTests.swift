@@ -16,7 +16,7 @@ struct WatchPlanTests {
     #expect(plan.look([sighting(1, server: 10, alive: false)], at: 500) == [.recover(1)])
     #expect(plan.isTrying(1))
     #expect(plan.look([sighting(1, server: 10, alive: false)], at: 501).isEmpty)
-    #expect(plan.ended(1, .recovered, at: 520) == nil)
+    #expect(plan.ended(1, .recovered(by: nil), at: 520) == nil)
     #expect(plan.look([sighting(1, server: 11, alive: true)], at: 520).isEmpty)
     #expect(plan.patience(at: 520) == nil)
   }
@@ -45,7 +45,7 @@ struct WatchPlanTests {
       }
       #expect(actions == [.recover(1)])
       waits.append(now - died)
-      #expect(plan.ended(1, .recovered, at: now) == nil)
+      #expect(plan.ended(1, .recovered(by: ProcessIdentity(pid: server + 1, startTime: 1)), at: now) == nil)
       _ = plan.look([sighting(1, server: server + 1, alive: true)], at: now)
       now += 10
     }
@@ -66,7 +66,7 @@ struct WatchPlanTests {
       var actions = plan.look([sighting(1, server: server, alive: false)], at: now + 1)
       if actions.isEmpty { actions = plan.look([sighting(1, server: server, alive: false)], at: now + 1000) }
       #expect(actions == [.recover(1)], "death \(death)")
-      _ = plan.ended(1, .recovered, at: now + 1001)
+      _ = plan.ended(1, .recovered(by: ProcessIdentity(pid: server + 1, startTime: 1)), at: now + 1001)
     }
   }
 
@@ -78,10 +78,12 @@ struct WatchPlanTests {
     for time in stride(from: UInt64(0), to: 5000, by: Int(WatchPlan.busyDelay)) {
       #expect(plan.ended(1, .busy, at: time) == nil)
       #expect(plan.patience(at: time) == WatchPlan.busyDelay)
-      #expect(plan.look(dead, at: time + 1).isEmpty)
       #expect(plan.look(dead, at: time + WatchPlan.busyDelay) == [.recover(1)])
     }
     var now: UInt64 = 5000
+    #expect(plan.ended(1, .busy, at: now) == nil)
+    now += WatchPlan.busyDelay
+    #expect(plan.look(dead, at: now) == [.recover(1)], "and that was the first death")
     for _ in 2..<WatchPlan.deathsMax {
       #expect(plan.ended(1, .failed, at: now) == nil)
       now += plan.patience(at: now)!
@@ -103,6 +105,20 @@ struct WatchPlanTests {
     }
     #expect(plan.look([sighting(1, server: 11, alive: true)], at: now + 1000).isEmpty)
     #expect(plan.look([sighting(1, server: 11, alive: false)], at: now + 70_000) == [.recover(1)])
+  }
+
+  @Test("a server that somebody ends to replace it has not died, however often; nor does its device wait longer")
+  func handOvers() {
+    var plan = WatchPlan()
+    for server in Int32(0)..<50 {
+      let now = UInt64(server) * 100
+      #expect(plan.look([sighting(1, server: server, alive: true)], at: now).isEmpty)
+      var dead = sighting(1, server: server, alive: false)
+      dead.isBusy = true
+      #expect(plan.look([dead], at: now + 1).isEmpty)
+      #expect(plan.patience(at: now + 1) == WatchPlan.busyDelay)
+    }
+    #expect(plan.look([sighting(1, server: 49, alive: false)], at: 5000) == [.recover(1)], "who was at it has failed")
   }
 
   @Test("a device that was taken away is forgotten, also while its next server is on its way")

@@ -1,3 +1,4 @@
+import Glibc
 import Posix
 import Testing
 
@@ -37,5 +38,14 @@ struct Reader {
     let outcome = try program.wait(seconds: seconds)
     #expect(!outcome.wasLate && outcome.status != 0, "the reader should have got an error: \(outcome)")
     return Double(monotonicNanoseconds() - began) / 1e9
+  }
+
+  /// Ends it while it reads; it must not have had an error.
+  func stop() throws {
+    try #require(program.isRunning, "the reader has ended by itself")
+    program.signal(SIGINT)
+    let outcome = try program.wait(seconds: 20)
+    let isWell = !outcome.wasLate && !(outcome.output + outcome.errors).contains("error")
+    #expect(isWell, "\(outcome)")
   }
 }
