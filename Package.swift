@@ -49,6 +49,9 @@ let package = Package(
     // Blobs of an OCI registry. libcurl is loaded when the first connection is wanted, not linked.
     .target(name: "Registry", dependencies: ["JSON", "Posix", "CCurl", "CLinux"], swiftSettings: settings),
 
+    // The files of a writable layer: appends, recovery, durability.
+    .target(name: "UpperLayer", dependencies: ["LSMT", "Posix", "CLinux"], swiftSettings: settings),
+
     // From an image's configuration to extents, and from extents to a device.
     .target(
       name: "BlobStore",
@@ -89,6 +92,9 @@ let package = Package(
     .testTarget(name: "TraceTests", dependencies: ["Trace", "ZFile", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "FileSystemsTests", dependencies: ["FileSystems", "JSON", "ZFile", "TestSupport", "Posix"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "UpperLayerTests", dependencies: ["UpperLayer", "LSMT", "TestSupport", "Posix", "CLinux"],
       swiftSettings: settings),
     .testTarget(
       name: "ImageTests",

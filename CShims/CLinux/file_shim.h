@@ -8,7 +8,9 @@
 #include <stdint.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <linux/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /// Locks of an open file description (Linux 3.15): gone with its last descriptor, so also with a killed process.
@@ -40,3 +42,18 @@ static inline int clinux_set_nocow(int fd) {
 }
 /// Makes `to` share the blocks of `from`, where the file system can.
 static inline int clinux_clone_file(int to, int from) { return ioctl(to, FICLONE, from); }
+/// When a file was made (statx, Linux 4.11): 0 and seconds, nanoseconds; 1 where the file system does not know.
+static inline int clinux_birth_time(int fd, int64_t *seconds, uint32_t *nanoseconds) {
+  struct statx value;
+  if (syscall(SYS_statx, fd, "", 0x1000 /* AT_EMPTY_PATH */, STATX_BTIME, &value) != 0) return -1;
+  *seconds = value.stx_btime.tv_sec;
+  *nanoseconds = value.stx_btime.tv_nsec;
+  return value.stx_mask & STATX_BTIME ? 0 : 1;
+}
+/// Guarded by _DEFAULT_SOURCE.
+static inline ssize_t clinux_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset) {
+  return syscall(SYS_pwritev, fd, vectors, (unsigned long)count, (long)offset, 0L);
+}
+/// Where data begins (SEEK_DATA, 3), or where it ends (SEEK_HOLE, 4), at or after an offset.
+static inline int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, 3); }
+static inline int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, 4); }
