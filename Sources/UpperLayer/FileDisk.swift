@@ -17,6 +17,9 @@ final class FileDisk: UpperDisk, @unchecked Sendable {
 
   var dataDescriptor: Int32 { data.rawValue }
 
+  /// Lets others open the layer.
+  func unlock() { _ = flock(data.rawValue, LOCK_UN) }
+
   func dataSize() throws(Errno) -> UInt64 { UInt64(try data.status().st_size) }
 
   func allocatedDataBytes() throws(Errno) -> UInt64 { UInt64(try data.status().st_blocks) * 512 }

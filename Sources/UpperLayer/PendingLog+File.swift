@@ -30,6 +30,9 @@ extension PendingLog {
     return (log, path, voided)
   }
 
+  /// Removes the file of a log that has nothing any more.
+  static func remove(_ path: String) { _ = unlink(path) }
+
   /// Device and inode are in the name, so that logs of different files never meet.
   private static func path(in folder: String, _ identity: Identity) -> String {
     "\(folder)/upper-\(String(identity.device, radix: 16))-\(String(identity.inode, radix: 16)).pending"

@@ -135,6 +135,8 @@ final class PendingLog: @unchecked Sendable {
 
   func noteFailedSync() { atomic(272).pointee.store(1, ordering: .releasing) }
 
+  func clearFailedSync() { atomic(272).pointee.store(0, ordering: .releasing) }
+
   // MARK: Entries
 
   /// Entry `number`, which must be in `done..<appended`.

@@ -68,19 +68,19 @@ public struct UpperFiles: Equatable, Sendable {
     } catch {
       throw error == .exists ? .exists(path: path) : .system(call: "making the file", path: path, error)
     }
-    do throws(UpperError) {
-      try UpperError.describing("writing the new file", path) { () throws(Errno) in
-        let result: Result<Void, Errno> = bytes.withUnsafeBytes { buffer in
-          do throws(Errno) { return .success(try file.writeFully(buffer, at: 0)) } catch { return .failure(error) }
-        }
-        try result.get()
-        try file.truncate(to: size)
-        try file.synchronize()
-      }
-    } catch {
+    do throws(Errno) { try fill(file, bytes, size: size) } catch {
       _ = unlink(path)
-      throw error
+      throw .system(call: "writing the new file", path: path, error)
     }
+  }
+
+  private static func fill(_ file: borrowing Descriptor, _ bytes: [UInt8], size: UInt64) throws(Errno) {
+    let result: Result<Void, Errno> = bytes.withUnsafeBytes { buffer in
+      do throws(Errno) { return .success(try file.writeFully(buffer, at: 0)) } catch { return .failure(error) }
+    }
+    try result.get()
+    try file.truncate(to: size)
+    try file.synchronize()
   }
 
   /// Refuses what no index can address, and sizes that are no whole number of sectors.
