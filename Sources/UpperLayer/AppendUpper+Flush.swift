@@ -1,0 +1,179 @@
+import Glibc
+import LSMT
+import Posix
+
+/// A flush: the data is synchronized, then the entries that were pending before go into the index file, then that is
+/// synchronized, then they are not pending any more. So an entry that a power loss leaves in the file has its data.
+extension AppendUpper {
+  /// Returns when all that was acknowledged before the call is durable. Callers that come while one runs share the next.
+  ///
+  /// When the data could not be synchronized the kernel may have dropped it and forgets the error, so from then on every
+  /// flush fails with `EIO`. After any other error the next flush tries all of it again.
+  func flush() throws(Errno) {
+    turn.lock()
+    // One that runs already may have begun before what the caller wants to be durable.
+    let wanted = startedFlushes &+ 1
+    while endedFlushes < wanted {
+      if isBusy {
+        turn.wait()
+        continue
+      }
+      isBusy = true
+      startedFlushes &+= 1
+      let number = startedFlushes
+      turn.unlock()
+      var failure: Errno?
+      do throws(Errno) { try synchronize() } catch { failure = error }
+      turn.lock()
+      isBusy = false
+      endedFlushes = number
+      flushError = failure
+      turn.wakeAll()
+    }
+    let error = flushError
+    turn.unlock()
+    if let error { throw error }
+  }
+
+  /// Runs `body` while nobody else changes the index file.
+  func takingTurn<T, E: Error>(_ body: () throws(E) -> T) throws(E) -> T {
+    turn.lock()
+    while isBusy { turn.wait() }
+    isBusy = true
+    turn.unlock()
+    defer {
+      turn.lock()
+      isBusy = false
+      turn.wakeAll()
+      turn.unlock()
+    }
+    return try body()
+  }
+
+  /// One flush, by who has the turn.
+  func synchronize() throws(Errno) {
+    if isPoisoned { throw .ioError }
+    commit.lock()
+    let limit = log.appended
+    flushLimit = limit
+    let segments = isCompactionDue ? index.segments() : nil
+    commit.unlock()
+    let first = log.done
+    if first == limit, !needsSync, !folderNeedsSync { return }
+    do throws(Errno) { try disk.synchronizeData() } catch {
+      isPoisoned = true
+      log.noteFailedSync()
+      throw .ioError
+    }
+    if let segments, (try? replaceIndex(with: segments, covering: limit)) != nil {
+      try synchronizeFolder()
+      finish(upTo: limit, at: indexEnd)
+    } else {
+      var position = indexEnd
+      try log.withBytes(first..<limit) { bytes throws(Errno) in
+        try disk.writeIndex(bytes, at: position)
+        position += UInt64(bytes.count)
+      }
+      try disk.synchronizeIndex()
+      if folderNeedsSync { try synchronizeFolder() }
+      finish(upTo: limit, at: position)
+    }
+    needsSync = false
+  }
+
+  /// The entries of the log below `count` are durable in the index file, which goes on at byte `position`.
+  func finish(upTo count: UInt64, at position: UInt64) {
+    commit.lock()
+    indexEnd = position
+    reservedEnd = max(reservedEnd, position)
+    log.finish(upTo: count, indexInode: indexInode, indexEnd: position)
+    commit.unlock()
+  }
+
+  func synchronizeFolder() throws(Errno) {
+    try disk.synchronizeFolder()
+    folderNeedsSync = false
+  }
+
+  // MARK: Room
+
+  /// Writes padding, which every reader skips, behind the index, for at least `entries` pending entries.
+  ///
+  /// So a full disk refuses writes and not the flush after them, and a flush overwrites blocks that are there, for which
+  /// no file system has to write its journal.
+  func reserveIndex(entries: UInt64) throws(Errno) {
+    try takingTurn { () throws(Errno) in
+      let unit = UInt64(Segment.size)
+      if (reservedEnd - indexEnd) / unit >= entries { return }
+      let generous = min(log.capacity, max(4096, 2 * entries))
+      do throws(Errno) {
+        try extendReserve(to: indexEnd + generous * unit)
+      } catch {
+        if error != .noSpace && error != .quota { throw error }
+        try extendReserve(to: indexEnd + entries * unit)
+      }
+    }
+  }
+
+  private func extendReserve(to end: UInt64) throws(Errno) {
+    do throws(Errno) {
+      try disk.writeIndex(Self.paddingEntries((end - reservedEnd) / UInt64(Segment.size)), at: reservedEnd)
+    } catch {
+      // What was written of it may end within an entry.
+      try? disk.resizeIndex(to: reservedEnd)
+      throw error
+    }
+    commit.lock()
+    reservedEnd = end
+    commit.unlock()
+  }
+
+  private static func paddingEntries(_ count: UInt64) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(Int(count) * Segment.size)
+    let entry = Segment.padding.encoded
+    for _ in 0..<count { bytes += entry }
+    return bytes
+  }
+
+  // MARK: A new index file
+
+  /// Whether the index file has grown far beyond what is mapped: it takes time to read, and readers have a limit.
+  private var isCompactionDue: Bool {
+    let entries = (indexEnd - UInt64(LayerRecord.size)) / UInt64(Segment.size)
+    return entries > compactionFloor && entries / 4 > UInt64(index.segmentCount)
+  }
+
+  /// Puts a new index file in the place of the old one, with `segments`, which say what the entries up to number
+  /// `limit` say. The name is durable only after ``synchronizeFolder()``.
+  func replaceIndex(with segments: [Segment], covering limit: UInt64, reserve: UInt64? = nil) throws(Errno) {
+    let reserved = reserve ?? (reservedEnd - indexEnd) / UInt64(Segment.size)
+    var bytes = indexHeader
+    bytes.reserveCapacity(bytes.count + (segments.count + Int(reserved)) * Segment.size)
+    for segment in segments { bytes.append(segment) }
+    let end = UInt64(bytes.count)
+    bytes += Self.paddingEntries(reserved)
+    do throws(Errno) { try disk.replaceIndex(with: bytes) } catch {
+      // Not at every flush from now on.
+      compactionFloor = (indexEnd - UInt64(LayerRecord.size)) / UInt64(Segment.size) * 5 / 4
+      throw error
+    }
+    folderNeedsSync = true
+    commit.lock()
+    indexEnd = end
+    reservedEnd = UInt64(bytes.count)
+    commit.unlock()
+  }
+
+  /// Of the index file in place. It was opened, so the kernel knows it.
+  private var indexInode: UInt64 { (try? disk.indexInode()) ?? 0 }
+}
+
+extension [UInt8] {
+  /// An entry as it is on disk.
+  mutating func append(_ segment: Segment) {
+    let (word0, word1) = segment.words
+    Swift.withUnsafeBytes(of: word0.littleEndian) { append(contentsOf: $0) }
+    Swift.withUnsafeBytes(of: word1.littleEndian) { append(contentsOf: $0) }
+  }
+}
