@@ -128,7 +128,12 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
     data.zero(Int(offset)..<Int(offset + count))
   }
 
-  func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>? { nil }
+  /// Everything is stored, holes too.
+  func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>? {
+    if let (_, error) = step() { throw error }
+    let end = UInt64(data.bytes.count)
+    return offset < end ? offset..<end : nil
+  }
 
   func indexSize() throws(Errno) -> UInt64 { UInt64(index.bytes.count) }
   func indexInode() throws(Errno) -> UInt64 { inode }

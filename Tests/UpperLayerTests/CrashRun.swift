@@ -20,6 +20,7 @@ struct CrashRun {
   private var random: SplitMix
   private let compactionFloor: UInt64
   private let fillsUp: Bool
+  private let compactsOften: Bool
 
   private var now: [Set<UInt64>]
   private var later: [Set<UInt64>]
@@ -33,9 +34,12 @@ struct CrashRun {
   private(set) var failure: String?
   private(set) var powerCuts = 0
   private(set) var kills = 0
+  /// What compactions gave back.
+  private(set) var freedBytes: UInt64 = 0
 
-  init(seed: UInt64) throws {
+  init(seed: UInt64, compactsOften: Bool = false) throws {
     random = SplitMix(state: seed)
+    self.compactsOften = compactsOften
     compactionFloor = Bool.random(using: &random) ? 6 : 1 << 20
     fillsUp = Int.random(in: 0..<3, using: &random) == 0
     let header = LayerRecord(
@@ -73,6 +77,7 @@ struct CrashRun {
   // MARK: Steps
 
   private mutating func step() {
+    if compactsOften, Int.random(in: 0..<4, using: &random) == 0 { return compact() }
     switch Int.random(in: 0..<100, using: &random) {
     case 0..<45: write()
     case 45..<60: zero()
@@ -89,7 +94,7 @@ struct CrashRun {
           disk.capacity == .max
           ? disk.data.bytes.count + disk.index.bytes.count + Int.random(in: 0..<20000, using: &random) : .max
       }
-    default: break
+    default: compact()
     }
   }
 
@@ -157,6 +162,33 @@ struct CrashRun {
     } catch {
       noteLoss()
       if wasFull, error == .noSpace, disk.fault == nil { failure = "a flush failed on a full disk" }
+    }
+  }
+
+  private mutating func compact() {
+    guard let upper else { return }
+    var stepsLeft = Bool.random(using: &random) ? Int.max : Int.random(in: 0..<4, using: &random)
+    do throws(UpperChangeError) {
+      let report = try upper.compact(
+        bytesPerSecond: nil, writersDeadline: Deadline(milliseconds: 0), waitForReaders: { true },
+        shouldGoOn: { _ in
+          stepsLeft -= 1
+          return stepsLeft >= 0
+        })
+      if report.outcome == .complete || report.outcome == .cancelled {
+        // It flushed first.
+        for sector in now.indices where !tainted.contains(sector) { later[sector] = now[sector] }
+        isUnflushed = []
+        freedBytes += report.progress.freedBytes
+      } else {
+        failure = "a compaction ended as \(report.outcome)"
+      }
+    } catch { noteLoss() }
+    for sector in now.indices where failure == nil {
+      guard let value = Self.value(of: sector, in: upper), now[sector].contains(value) else {
+        failure = "sector \(sector) is another one after a compaction"
+        return
+      }
     }
   }
 

@@ -48,6 +48,7 @@ struct CrashTests {
   @Test("Long random runs with many crashes keep the rules")
   func randomRuns() throws {
     var cuts = 0
+    var freedBytes: UInt64 = 0
     for seed in Self.seeds(100, "random runs") {
       var run = try CrashRun(seed: seed)
       run.run(steps: 200, fault: nil, losesPower: true)
@@ -56,7 +57,9 @@ struct CrashTests {
         return
       }
       cuts += run.powerCuts + run.kills
+      freedBytes += run.freedBytes
     }
-    print("random runs: \(cuts) power cuts and kills")
+    print("random runs: \(cuts) power cuts and kills, \(freedBytes) bytes given back")
+    #expect(freedBytes > 1 << 20)
   }
 }
