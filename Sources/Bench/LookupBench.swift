@@ -128,13 +128,6 @@ enum LookupBench {
     }
   }
 
-  /// Processor time of this thread: other work on the machine counts less than in wall clock time.
-  private static func threadNanoseconds() -> UInt64 {
-    var now = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
-    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
-  }
-
   /// Where a lookup's mappings are copied to.
   private struct Output {
     private let mappings = UnsafeMutablePointer<Mapping>.allocate(capacity: 16)
@@ -211,29 +204,5 @@ enum LookupBench {
         position = reached
       }
     }
-  }
-
-  /// A linear congruential generator: the same positions in every run, next to no time.
-  private struct Generator {
-    private var state: UInt64
-
-    init(_ seed: Int) { state = UInt64(truncatingIfNeeded: seed) << 32 | 1 }
-
-    @inline(__always)
-    mutating func below(_ limit: UInt64) -> UInt64 {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return state.multipliedFullWidth(by: limit).high
-    }
-  }
-
-  private static func decimal(_ value: Double) -> String {
-    let tenths = Int(value * 10 + 0.5)
-    return "\(tenths / 10).\(tenths % 10)"
-  }
-
-  /// Pads to `width` characters: on the left, or on the right when it is negative.
-  private static func pad(_ text: String, _ width: Int) -> String {
-    let padding = String(repeating: " ", count: max(0, abs(width) - text.count))
-    return width < 0 ? text + padding : padding + text
   }
 }

@@ -1,6 +1,7 @@
 // Measurements that need no kernel: `scripts/bench` runs them in release.
 //
-//     warmblk-bench                      lookups and blocks
+//     warmblk-bench                      lookups, a writable layer's index, and blocks
+//     warmblk-bench upper                the writable layer's index alone
 //     warmblk-bench needs IMAGE READS    what some reads of an image need of its layers
 import CLinux
 import Glibc
@@ -18,12 +19,16 @@ private func stayOnOneCPU() {
 let words = Array(CommandLine.arguments.dropFirst())
 if words.first == "needs", words.count == 3 {
   try ReplayNeeds.run(words[1], words[2])
+} else if words == ["upper"] {
+  stayOnOneCPU()
+  UpperBench.run()
 } else if words.isEmpty {
   stayOnOneCPU()
   LookupBench.run()
+  UpperBench.run()
   try ZFileBench.run()
 } else {
-  var line = "warmblk-bench: no words, or `needs IMAGE READS`, not `\(words.joined(separator: " "))`\n"
+  var line = "warmblk-bench: no words, `upper`, or `needs IMAGE READS`, not `\(words.joined(separator: " "))`\n"
   line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
   exit(64)
 }

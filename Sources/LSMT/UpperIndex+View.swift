@@ -60,7 +60,15 @@ extension UpperIndex {
       let (wanted, isBeyond) = sector.addingReportingOverflow(limit)
       let end = isBeyond ? device : min(wanted, device)
       var number = sector &>> regionShift &+ 1
-      while number &<< regionShift < end, table[Int(number)].state.load(ordering: .relaxed) == 0 { number &+= 1 }
+      while number &<< regionShift < end {
+        if let next = UpperTable.untouchedEnd(from: number, sectors) {
+          number = next
+        } else if table[Int(number)].state.load(ordering: .relaxed) == 0 {
+          number &+= 1
+        } else {
+          break
+        }
+      }
       let reached = number &<< regionShift
       // From the end of the device on nothing is mapped either.
       if reached >= device { return UpperPiece(kind: .unmapped, sectors: limit, blobSector: 0) }

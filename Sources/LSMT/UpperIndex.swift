@@ -8,7 +8,7 @@ import Synchronization
 /// or one change. There is one writer at a time, which the caller sees to; readers come at any time, through ``view``. A
 /// write that lies in several regions appears in one after the other.
 ///
-/// <doc:UpperIndex> says why.
+/// <doc:WritableIndex> says why.
 public final class UpperIndex: @unchecked Sendable {
   /// Regions that a table may have.
   static let regionsMax: UInt64 = 1 << 26

@@ -62,10 +62,27 @@ struct UpperTable: @unchecked Sendable {
     word.pointee.store(bits | 1 << (page % 64), ordering: .relaxed)
   }
 
+  /// Where a page of regions that was never touched ends, or 64 of them, if `region` is the first of it: whoever looks for
+  /// what is mapped need not look at them, which would even take memory for their page tables. `sectors` is where the
+  /// table's memory begins.
+  static func untouchedEnd(from region: UInt64, _ sectors: UnsafeMutablePointer<Atomic<UInt64>>) -> UInt64? {
+    guard region % regionsPerPage == 0 else { return nil }
+    let page = region / regionsPerPage
+    let words = UnsafeMutableRawPointer(sectors) + pageBytes
+    let bits = words.assumingMemoryBound(to: Atomic<UInt64>.self)[Int(page / 64)].load(ordering: .acquiring)
+    if bits == 0, page % 64 == 0 { return region + 64 * regionsPerPage }
+    return bits >> (page % 64) & 1 == 0 ? region + regionsPerPage : nil
+  }
+
   /// Bytes that were touched.
   var byteCount: Int {
-    var pages = Self.headBytes / Self.pageBytes
-    for word in 0..<Self.summaryWords { pages += summary[word].load(ordering: .relaxed).nonzeroBitCount }
+    var pages = 1
+    let perPage = Self.pageBytes / 8
+    for first in stride(from: 0, to: Self.summaryWords, by: perPage) {
+      var touched = 0
+      for word in first..<first + perPage { touched += summary[word].load(ordering: .relaxed).nonzeroBitCount }
+      pages += touched == 0 ? 0 : touched + 1
+    }
     return pages * Self.pageBytes
   }
 

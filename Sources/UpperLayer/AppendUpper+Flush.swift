@@ -56,10 +56,12 @@ extension AppendUpper {
     commit.lock()
     let limit = log.appended
     flushLimit = limit
-    let segments = isCompactionDue ? index.segments() : nil
+    let isWanted = isNewIndexWanted
+    isNewIndexWanted = false
+    let segments = isWanted || isCompactionDue ? index.segments() : nil
     commit.unlock()
     let first = log.done
-    if first == limit, !needsSync, !folderNeedsSync { return }
+    if first == limit, !needsSync, !folderNeedsSync, !isWanted { return }
     do throws(Errno) { try disk.synchronizeData() } catch {
       isPoisoned = true
       log.noteFailedSync()

@@ -28,6 +28,10 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   /// Where the next data goes, bytes.
   let dataEnd: Atomic<UInt64>
 
+  /// Who has room at the end of the data and has not mapped it yet.
+  let passage = Passage()
+  let isCompacting = Atomic<Bool>(false)
+
   /// Held for the moment in which an entry gets its place.
   let commit = Gate()
   // Under `commit`.
@@ -53,6 +57,8 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   /// Whether files may have something that was never synchronized, though nothing is pending.
   var needsSync = true
   var folderNeedsSync = false
+  /// Whether the next flush writes the index file anew whatever it has. Under `commit`.
+  var isNewIndexWanted = false
   /// The index file is written anew when it has more entries than this, and four times what is mapped.
   var compactionFloor: UInt64
 
@@ -142,6 +148,8 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
     // A piece of gigabytes is for those who have time.
     if entriesMax > UInt64(2 * Self.piecesMax) { throw .invalidArgument }
 
+    let ticket = passage.enter()
+    defer { passage.leave(ticket) }
     let (previousEnd, start) = try reserve(byteCount)
     let error = withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.piecesMax) { vectors -> Errno? in
       var count = 0
@@ -179,7 +187,7 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
 
   /// Room for `byteCount` bytes at the end of the data: where the end was, and where the room begins.
   @inline(__always)
-  private func reserve(_ byteCount: UInt64) throws(Errno) -> (previousEnd: UInt64, start: UInt64) {
+  func reserve(_ byteCount: UInt64) throws(Errno) -> (previousEnd: UInt64, start: UInt64) {
     var end = dataEnd.load(ordering: .relaxed)
     while true {
       if end >= Self.endMark { throw Errno(rawValue: EROFS) }

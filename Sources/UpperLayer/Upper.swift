@@ -22,7 +22,7 @@ public final class Upper: @unchecked Sendable {
   /// The data file, for readers; valid as long as this object lives.
   public let dataDescriptor: Int32
 
-  private let append: AppendUpper<FileDisk>
+  let append: AppendUpper<FileDisk>
   private let disk: FileDisk
   private let pendingPath: String
 
@@ -108,8 +108,8 @@ public final class Upper: @unchecked Sendable {
     PendingLog.remove(pendingPath)
   }
 
-  private func describing(_ body: () throws(UpperChangeError) -> Void) throws(UpperError) {
-    do throws(UpperChangeError) { try body() } catch {
+  func describing<T>(_ body: () throws(UpperChangeError) -> T) throws(UpperError) -> T {
+    do throws(UpperChangeError) { return try body() } catch {
       switch error {
       case .system(let call, let errno): throw .system(call: call, path: files.data, errno)
       case .layer(let error): throw .layer(path: files.data, error)

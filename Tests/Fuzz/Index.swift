@@ -28,6 +28,7 @@ enum TheFuzzer: Fuzzer {
       let size = (base + UInt64(sectors)) * UInt64(sectorSize)
       try checkMap(layers, virtualSize: size)
       compare(try SegmentMap(layers: layers, virtualSize: size), base: base, with: model)
+      try checkUpper(entries, base: base, with: model)
     } catch {
       fatalError("\(error)")
     }
@@ -60,6 +61,31 @@ enum TheFuzzer: Fuzzer {
       flags: LayerRecord.Flag.header, indexOffset: UInt64(LayerRecord.size), virtualSize: 0)
     let log = header.encoded() + entries.flatMap(\.encoded)
     return try decodeIndexLog(log.span.bytes).replayed()
+  }
+
+  /// The same entries as a writable layer gets them.
+  private static func checkUpper(_ entries: [Segment], base: UInt64, with model: [Sector?]) throws(LSMTError) {
+    let index = try UpperIndex(deviceSectors: base + UInt64(sectors))
+    for segment in entries { index.insert(segment) { _, _ in } }
+    var found = [UpperPiece?](repeating: nil, count: sectors)
+    for segment in index.segments() {
+      for sector in segment.offset..<segment.end {
+        require(found[Int(sector - base)] == nil, "segments overlap at sector \(sector)")
+        found[Int(sector - base)] = UpperPiece(
+          kind: segment.isZeroed ? .zeroes : .data, sectors: 1,
+          blobSector: segment.isZeroed ? 0 : segment.moffset + sector - segment.offset)
+      }
+    }
+    for sector in 0..<sectors {
+      let piece = index.view.piece(at: base + UInt64(sector), limit: 1)
+      require(piece.kind == .unmapped ? found[sector] == nil : found[sector] == piece, "sector \(sector) is two things")
+      switch model[sector] {
+      case nil: require(piece.kind == .unmapped, "sector \(sector) is mapped")
+      case .zeroes: require(piece.kind == .zeroes, "sector \(sector) is not zeroes")
+      case .data(_, let blobSector):
+        require(piece.kind == .data && piece.blobSector == blobSector, "sector \(sector) is \(piece)")
+      }
+    }
   }
 
   private static func compare(_ map: borrowing SegmentMap, base: UInt64, with model: [Sector?]) {
