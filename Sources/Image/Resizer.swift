@@ -26,8 +26,8 @@ public struct Resizer {
     let written = upper.index.segments().reduce(0) { $0 + $1.dataBytes(beyond: size) }
     if size < old, !force {
       throw .refused(
-        "\(path): the disk has \(old) bytes, and \(size) are fewer: \(written) bytes that were written beyond them would "
-          + "be lost. Shrink the file system first, then force it")
+        "\(path): the disk has \(old) bytes, and \(size) are fewer: what is beyond them would be lost, \(written) bytes "
+          + "that were written and all that the layers below have there. Shrink the file system first, then force it")
     }
     var ghosts: [Range<UInt64>] = []
     if size > old, let below = opened.below { ghosts = try below.config.ghosts(in: old..<size, remote: remote) }
