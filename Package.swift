@@ -64,12 +64,13 @@ let package = Package(
       ],
       swiftSettings: settings),
     .target(
-      name: "Device", dependencies: ["Image", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
+      name: "Device",
+      dependencies: ["Image", "UpperLayer", "BlobStore", "Ublk", "Ring", "LSMT", "ZFile", "Posix", "CLinux"],
       swiftSettings: settings),
     .target(
       name: "Host",
       dependencies: [
-        "Device", "Image", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "Posix", "CLinux",
+        "Device", "Image", "UpperLayer", "BlobStore", "Registry", "Trace", "Ublk", "Ring", "LSMT", "Posix", "CLinux",
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
@@ -121,7 +122,8 @@ let package = Package(
     .testTarget(
       name: "EngineTests",
       dependencies: [
-        "Device", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix", "CLinux",
+        "Device", "UpperLayer", "BlobStore", "Image", "LSMT", "ZFile", "Trace", "TestRegistry", "TestSupport", "Posix",
+        "CLinux",
       ],
       swiftSettings: settings),
     .testTarget(

@@ -14,7 +14,7 @@ public enum ReadMethod: String, Sendable, Codable {
 
 extension ReadMethod {
   /// Asks the file system of an open file, and where its name does not tell, tries a read that must not block.
-  init(of descriptor: Int32) throws(Errno) {
+  public init(of descriptor: Int32) throws(Errno) {
     var system = statfs()
     guard fstatfs(descriptor, &system) == 0 else { throw .last }
     // Both magics are 32 bits in a signed word whose width differs between machines.

@@ -154,6 +154,8 @@ extension [QueueCounters] {
       sum.bytes &+= queue.bytes
       sum.errors &+= queue.errors
       sum.failures &+= queue.failures
+      sum.writtenBytes &+= queue.writtenBytes
+      sum.flushes &+= queue.flushes
     }
     return sum
   }

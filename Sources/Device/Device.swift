@@ -3,6 +3,7 @@ import Glibc
 import Image
 import Posix
 import Ublk
+import UpperLayer
 
 /// A block device that this process serves.
 ///
@@ -20,8 +21,12 @@ public final class Device: @unchecked Sendable {
   public let features: Features
   /// How data gets into requests.
   public let dataPath: DataPath
-  /// The image that is served; it lives as long as the device.
+  /// The image that is served, without its upper; it lives as long as the device.
   public let image: Image
+  /// The writable layer on top of the image; nil in a read-only device.
+  public let upper: Upper?
+  /// Bytes of the disk.
+  public let size: UInt64
   /// The numbers of its queues.
   public let counters: CounterPage
   /// Records what is read.
@@ -31,6 +36,8 @@ public final class Device: @unchecked Sendable {
 
   private var control: Control
   private let layers: LayerTable
+  private let worker: UpperWorker?
+  private var upperIsClosed = false
   /// Of the layers' files, those that are written into requests from where they are mapped.
   private let mappedFiles: [MappedFile]
   private let ended: Descriptor
@@ -38,7 +45,11 @@ public final class Device: @unchecked Sendable {
   private var threads: [QueueThread] = []
 
   /// What is wanted of the driver for `image`, given what it offers.
-  private static func features(for image: Image, offered: Features, _ options: DeviceOptions) -> Features {
+  private static func features(
+    for image: Image, _ upper: Upper?, offered: Features, _ options: DeviceOptions
+  ) -> Features {
+    // What is written has to be in memory of this process, and so everything is.
+    if upper != nil { return [] }
     let helps = image.layers.contains { $0.blocks == nil && $0.blob.readMethod != .memory }
     if !options.allowsZeroCopy || !helps || !offered.contains(.userCopy) { return [] }
     return offered.intersection([.autoBufferRegistration, .userCopy])
@@ -50,17 +61,25 @@ public final class Device: @unchecked Sendable {
     return features.contains(.userCopy) ? .userCopy : .copy
   }
 
-  /// Makes `/dev/ublkbN` for `image` and serves it. Returns when the disk answers.
+  /// Makes `/dev/ublkbN` for `image`, with `upper` as its writable layer, and serves it. Returns when the disk answers.
+  /// The upper is the device's from now on: it is closed when the device ends, and when this fails.
   ///
   /// `makeCounters` gets the number of the device and of its queues, and makes the page for their counters. If
   /// anything fails nothing is left behind.
   public static func start(
-    image: Image, options: DeviceOptions, makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
+    image: Image, upper: Upper? = nil, options: DeviceOptions,
+    makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
   ) throws(DeviceError) -> Device {
-    try options.validate()
     let deadline = Deadline(milliseconds: options.timeout * 1000)
-    let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
-    let device = try Device(image, options, control, makeCounters)
+    let device: Device
+    do throws(DeviceError) {
+      try options.validate()
+      let control = try DeviceError.driver { () throws(UblkError) in try Control(deadline: deadline) }
+      device = try Device(image, upper, options, control, makeCounters)
+    } catch {
+      try? upper?.close()
+      throw error
+    }
     do throws(DeviceError) {
       try device.bringUp(deadline, startsRecording: options.startsRecording)
     } catch {
@@ -72,7 +91,7 @@ public final class Device: @unchecked Sendable {
 
   /// ADD_DEV and what follows from its answer. Once this has succeeded `stop` undoes it.
   private init(
-    _ image: Image, _ options: DeviceOptions, _ control: consuming Control,
+    _ image: Image, _ upper: Upper?, _ options: DeviceOptions, _ control: consuming Control,
     _ makeCounters: (UInt32, Int) throws(Errno) -> CounterPage
   ) throws(DeviceError) {
     let ended = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
@@ -80,7 +99,7 @@ public final class Device: @unchecked Sendable {
     }
     let info: DeviceInfo
     do throws(UblkError) {
-      let wanted = Self.features(for: image, offered: try control.features(), options)
+      let wanted = Self.features(for: image, upper, offered: try control.features(), options)
       info = try control.add(
         id: options.id, queues: options.queueCount, depth: options.depth,
         requestBytesMax: DeviceOptions.requestBytesMax, features: wanted)
@@ -104,13 +123,16 @@ public final class Device: @unchecked Sendable {
     let dataPath = Self.dataPath(info.features)
     self.dataPath = dataPath
     self.image = image
+    self.upper = upper
+    worker = upper.map(UpperWorker.init)
+    size = upper?.virtualSize ?? image.virtualSize
     heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)")
-    recorder = Recorder(queues: info.queues, deviceBytes: image.virtualSize)
+    recorder = Recorder(queues: info.queues, deviceBytes: size)
     self.ended = ended
     self.control = control
     let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }
     mappedFiles = mapped.compactMap(\.self)
-    layers = LayerTable(of: image, mapped: mapped.map { $0?.bytes })
+    layers = LayerTable(of: image, upper: upper, mapped: mapped.map { $0?.bytes })
   }
 
   /// A layer's file for copies out of the page cache. One that cannot be mapped is read into buffers, and so is one with
@@ -122,28 +144,27 @@ public final class Device: @unchecked Sendable {
 
   /// SET_PARAMS, queue threads, START_DEV.
   private func bringUp(_ deadline: Deadline, startsRecording: Bool) throws(DeviceError) {
-    let sectors = image.virtualSize / 512
+    let sectors = size / 512
     guard sectors > 0 else { throw .invalidOption("the image has no size: no layer says how large the disk is") }
     try DeviceError.driver { () throws(UblkError) in
       try control.setParameters(
         id,
         Parameters(
-          sectors: sectors, isReadOnly: true, logicalBlockShift: 9, physicalBlockShift: 12, optimalIOShift: 17,
+          sectors: sectors, writing: upper == nil ? nil : Self.writing, logicalBlockShift: 9, physicalBlockShift: 12,
+          optimalIOShift: 17,
           requestBytesMax: DeviceOptions.requestBytesMax))
     }
     let character = try openCharacter(deadline)
     let slot = character.rawValue
     self.character = consume character
     let source = QueueSource(
-      map: image.map.view, layers: layers.base, deviceSectors: sectors, dataPath: dataPath)
-    let sources = image.layers.map(\.blob.remote)
+      map: image.map.view, upper: upper?.index.view, upperLayer: UInt8(image.layers.count), layers: layers.base,
+      deviceSectors: sectors, dataPath: dataPath)
+    try DeviceError.describing("start a thread for the upper") { () throws(Errno) in
+      try worker?.start(name: "ublk\(id)-upper")
+    }
     for queue in 0..<queueCount {
-      let port = try DeviceError.describing("make an event descriptor") { () throws(Errno) in
-        try image.remote.map { remote throws(Errno) in
-          try FetchPort(
-            sources: sources, ioTimeout: remote.settings.ioTimeout, waitsForever: remote.settings.waitsForever)
-        }
-      }
+      let (mailbox, port, upperPort) = try ports()
       let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }
       threads.append(
         try QueueThread(
@@ -151,7 +172,7 @@ public final class Device: @unchecked Sendable {
             device: id, number: queue, depth: depth, requestBytesMax: DeviceOptions.requestBytesMax,
             character: slot, affinity: affinity, files: layers.descriptors, source: source,
             counters: counters.counters(queue), latencies: counters.latencies(queue),
-            recorder: recorder.slot(queue), port: port, ended: ended.rawValue)))
+            recorder: recorder.slot(queue), mailbox: mailbox, port: port, upper: upperPort, ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
     // Before the disk is there: the kernel reads the partition table, and keeps what it has read.
@@ -162,6 +183,24 @@ public final class Device: @unchecked Sendable {
     guard deadline.wait(until: { fileExists(path) }) else {
       throw .timedOut(what: "\(path) did not appear; is /dev a devtmpfs, or does udev run?")
     }
+  }
+
+  private static let writing = Parameters.Writing(
+    discardGranularity: 4096, discardSectorsMax: UInt32(DeviceOptions.zeroBytesMax / 512),
+    writeZeroesSectorsMax: UInt32(DeviceOptions.zeroBytesMax / 512))
+
+  /// What a queue needs of other threads, if it does.
+  private func ports() throws(DeviceError) -> (Mailbox?, FetchPort?, UpperPort?) {
+    if image.remote == nil && upper == nil { return (nil, nil, nil) }
+    let mailbox = try DeviceError.describing("make an event descriptor") { () throws(Errno) in try Mailbox() }
+    let port = image.remote.map { remote in
+      FetchPort(
+        sources: image.layers.map(\.blob.remote), ioTimeout: remote.settings.ioTimeout,
+        waitsForever: remote.settings.waitsForever, mailbox: mailbox)
+    }
+    var upperPort: UpperPort?
+    if let upper, let worker { upperPort = UpperPort(upper: upper, worker: worker, mailbox: mailbox) }
+    return (mailbox, port, upperPort)
   }
 
   /// Opens `/dev/ublkcN`. A device manager may make the node late, and may hold it open for a moment.
@@ -201,10 +240,23 @@ public final class Device: @unchecked Sendable {
       throw firstError ?? .timedOut(what: "a queue of device \(id) did not end")
     }
     threads = []
+    do throws(DeviceError) { try closeUpper(deadline) } catch { firstError = firstError ?? error }
     character = nil
     do throws(UblkError) { try control.delete(id) } catch {
       if error.errno != .noDevice { throw firstError ?? .ublk(error) }
     }
     if let firstError { throw firstError }
+  }
+
+  /// Makes durable what was written. Once the queues have ended.
+  private func closeUpper(_ deadline: Deadline) throws(DeviceError) {
+    guard let upper, let worker, !upperIsClosed else { return }
+    guard worker.stop(deadline) else {
+      throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs")
+    }
+    upperIsClosed = true
+    try DeviceError.describing(
+      "make durable what was written to device \(id); nothing is lost while the machine runs: add the image again"
+    ) { () throws(Errno) in try upper.close() }
   }
 }

@@ -30,6 +30,9 @@ public struct DeviceOptions: Sendable {
   /// Bytes of the largest request.
   static let requestBytesMax = 512 << 10
 
+  /// Bytes of the largest DISCARD and WRITE_ZEROES.
+  static let zeroBytesMax = 1 << 30
+
   /// The queues to ask for.
   public var queueCount: Int { queues ?? min(4, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 

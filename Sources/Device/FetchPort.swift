@@ -1,29 +1,23 @@
 import BlobStore
-import CLinux
 import Glibc
 import Posix
-import Synchronization
 
-/// Where a queue's wants go to the store, and where it hears of their ends: a list, and an event descriptor that the
-/// queue's ring waits for. Only what is not here takes this way, so it may lock and allocate.
+/// Where a queue's wants go to the store; of their ends it hears in its mailbox. Only what is not here takes this way, so
+/// it may lock and allocate.
 final class FetchPort: Sendable {
   private let sources: [RemoteSource?]
   private let ioTimeout: Int
   private let waitsForever: Bool
-  private let inbox = Mutex<[Event]>([])
-  private let wake: Descriptor
+  private let mailbox: Mailbox
 
   /// `sources` are the layers', bottom first; nil for files of this machine. `ioTimeout`: milliseconds that a read may
   /// take, unless it `waitsForever`.
-  init(sources: [RemoteSource?], ioTimeout: Int, waitsForever: Bool) throws(Errno) {
+  init(sources: [RemoteSource?], ioTimeout: Int, waitsForever: Bool, mailbox: Mailbox) {
     self.sources = sources
     self.ioTimeout = ioTimeout
     self.waitsForever = waitsForever
-    wake = Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
+    self.mailbox = mailbox
   }
-
-  /// Readable when `take` has something.
-  var descriptor: Int32 { wake.rawValue }
 
   func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?) {
     guard let source = sources[layer] else { return post(operation, -EIO) }
@@ -38,19 +32,7 @@ final class FetchPort: Sendable {
   }
 
   private func post(_ operation: UInt32, _ result: Int32) {
-    inbox.withLock { $0.append(Event(.fetched, operation, result: result)) }
-    var one: UInt64 = 1
-    _ = write(wake.rawValue, &one, 8)
-  }
-
-  /// What has ended since the last call.
-  func take() -> [Event] {
-    var count: UInt64 = 0
-    _ = read(wake.rawValue, &count, 8)
-    return inbox.withLock { events in
-      defer { events = [] }
-      return events
-    }
+    mailbox.post(Event(.fetched, operation, result: result))
   }
 }
 

@@ -1,5 +1,7 @@
 import BlobStore
 import Image
+import Posix
+import UpperLayer
 import ZFile
 
 /// A layer as a queue reads it: plain values and addresses, valid while the image lives.
@@ -42,7 +44,7 @@ struct LayerSource: BitwiseCopyable {
   var isCompressed: Bool { blocks != nil }
 }
 
-/// All layers of an image, bottom first, in memory that never moves.
+/// All layers of an image, bottom first, the upper last, in memory that never moves.
 struct LayerTable: ~Copyable, @unchecked Sendable {
   let base: UnsafePointer<LayerSource>
   let count: Int
@@ -56,23 +58,31 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
 
   /// The layers of an image, and their files in a ring's table: slot 0 is `/dev/ublkcN`, then the layers', then the
   /// other files of those that are remote. `mapped`: where the kernel may read a layer's file.
-  init(of image: Image, mapped: [UnsafeRawBufferPointer?]) {
-    var extra = image.layers.count
-    self.init(
-      image.layers.enumerated().map { number, layer in
-        let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd, mapped: mapped[number])
-        guard let remote = layer.blob.remote?.blob else {
-          return LayerSource(
-            file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,
-            payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
-        }
-        extra += 1
-        let isChecking = layer.blocks?.hasChecksums ?? false
+  init(of image: Image, upper: Upper?, mapped: [UnsafeRawBufferPointer?]) {
+    var extra = image.layers.count + (upper == nil ? 0 : 1)
+    let lowers = image.layers.enumerated().map { number, layer in
+      let file = LayerFile(slot: Int32(number + 1), descriptor: layer.blob.fd, mapped: mapped[number])
+      guard let remote = layer.blob.remote?.blob else {
         return LayerSource(
-          file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
-          blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
-          memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
-      })
+          file: file, method: layer.blob.readMethod == .memory ? .memory : .ring,
+          payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
+      }
+      extra += 1
+      let isChecking = layer.blocks?.hasChecksums ?? false
+      return LayerSource(
+        file: file, method: .ring, payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize,
+        blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
+        memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
+    }
+    self.init(lowers + (upper.map { [Self.source(of: $0, slot: lowers.count + 1)] } ?? []))
+  }
+
+  /// The upper as a layer: its sectors are those of its data file.
+  private static func source(of upper: Upper, slot: Int) -> LayerSource {
+    let method = try? ReadMethod(of: upper.dataDescriptor)
+    return LayerSource(
+      file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor), method: method == .memory ? .memory : .ring,
+      payloadOffset: 0, blobBytes: .max, blocks: nil)
   }
 
   /// The descriptors of slots 1 and up.

@@ -28,7 +28,7 @@ extension Queue where Transport: ~Copyable {
       state.pointee.hasRest = false
       return state.pointee.rest
     }
-    return state.pointee.cursor.next()
+    return state.pointee.cursor.next(source)
   }
 
   /// Starts data of one layer. False when the request has to wait for its own operations first.
@@ -57,6 +57,15 @@ extension Queue where Transport: ~Copyable {
       return true
     }
     if source.dataPath.isUserCopy, layer.pointee.view == nil, copyCached(tag, operation, layer) { return true }
+    // What was written lately is in the page cache: no way through the ring.
+    if source.isUpper(mapping.layer) {
+      operation.done = UInt32(
+        truncatingIfNeeded: readCached(operation, layer, into: memory.buffer(tag) + Int(operation.position)))
+      if operation.done == count {
+        state.pointee.position &+= count
+        return true
+      }
+    }
     guard let index = takeOperation(tag) else {
       putBack(state, mapping)
       return false
@@ -147,25 +156,27 @@ extension Queue where Transport: ~Copyable {
   private mutating func decodeCached(
     _ tag: Int, _ operation: inout Operation, _ layer: UnsafePointer<LayerSource>
   ) -> Bool {
+    let target = memory.scratch(tag) + Int(operation.scratch)
     if let view = layer.pointee.view {
       guard let lease = view.lease(operation.fileOffset, UInt64(operation.count)), lease.place == .cache,
-        readCached(tag, operation, layer) == Int(operation.count),
+        readCached(operation, layer, into: target) == Int(operation.count),
         view.holds(lease, operation.fileOffset, UInt64(operation.count))
       else { return false }
       // What is damaged goes the long way, on which it is repaired.
       return decode(tag, operation)
     }
-    operation.done = UInt32(truncatingIfNeeded: readCached(tag, operation, layer))
+    operation.done = UInt32(truncatingIfNeeded: readCached(operation, layer, into: target))
     if operation.done < operation.count { return false }
     if !decode(tag, operation) { fail(tag, .decode, layer: operation.layer, offset: operation.fileOffset, code: 0) }
     return true
   }
 
   @inline(__always)
-  private mutating func readCached(_ tag: Int, _ operation: Operation, _ layer: UnsafePointer<LayerSource>) -> Int {
+  private mutating func readCached(
+    _ operation: Operation, _ layer: UnsafePointer<LayerSource>, into target: UnsafeMutableRawPointer
+  ) -> Int {
     transport.readCached(
-      layer.pointee.file, offset: operation.fileOffset, into: memory.scratch(tag) + Int(operation.scratch),
-      count: Int(operation.count))
+      layer.pointee.file, offset: operation.fileOffset, into: target, count: Int(operation.count))
   }
 
   /// Serves a piece of a block that was decoded lately.

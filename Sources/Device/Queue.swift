@@ -2,15 +2,36 @@ import Glibc
 import LSMT
 import Posix
 import Ublk
+import UpperLayer
 import ZFile
 
 /// What all queues of a device read from. Addresses, valid while the device lives.
 struct QueueSource: @unchecked Sendable {
+  /// The layers below the upper.
   let map: SegmentMap.View
+  /// What is mapped in the writable layer; nil in a read-only device.
+  let upper: UpperIndex.View?
+  /// The writable layer's number in `layers`, behind those below it.
+  let upperLayer: UInt8
   let layers: UnsafePointer<LayerSource>
   let deviceSectors: UInt64
   /// How data gets into requests.
   let dataPath: DataPath
+
+  init(
+    map: SegmentMap.View, upper: UpperIndex.View? = nil, upperLayer: UInt8 = .max,
+    layers: UnsafePointer<LayerSource>, deviceSectors: UInt64, dataPath: DataPath
+  ) {
+    self.map = map
+    self.upper = upper
+    self.upperLayer = upperLayer
+    self.layers = layers
+    self.deviceSectors = deviceSectors
+    self.dataPath = dataPath
+  }
+
+  @inline(__always)
+  func isUpper(_ layer: UInt8) -> Bool { upper != nil && layer == upperLayer }
 }
 
 /// One hardware queue: takes requests, resolves them to extents, has these read and decoded, and answers.
@@ -21,7 +42,8 @@ struct QueueSource: @unchecked Sendable {
 ///     arrive ─ one extent ──▶ serveWhole ──▶ answered by the kernel after the read, or at once
 ///        └─── several ──▶ start (Queue+Extents) ──▶ finishOperation (Queue+Operations) ──▶ start … ──▶ answer
 ///
-/// Bytes of a remote layer that are not here are wanted before they are read (Queue+Remote).
+/// Bytes of a remote layer that are not here are wanted before they are read (Queue+Remote). What changes the disk goes
+/// another way (Queue+Writes).
 struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   var transport: Transport
   let source: QueueSource
@@ -33,15 +55,18 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   let recorder: UnsafeMutablePointer<TouchSlot>
   let states: UnsafeMutablePointer<RequestState>
   let operations: UnsafeMutablePointer<Operation>
+  /// WRITEs that arrived in this wake, and where they go.
+  let writes: WriteTable
   var decoder: BlockDecoder
   var blockCache: BlockCache
   private let pages: RequestPages
   /// Requests that have arrived and were not answered.
-  private var inFlight = 0
+  var inFlight = 0
   /// Tags that will not get another request.
   private var retired = 0
   private var timerIsRunning = false
   private var hasServedSinceTick = false
+  private var givesMemoryBack = false
   /// When the transport last came back, once somebody has asked; 0 before that.
   private var eventTime: UInt64 = 0
 
@@ -65,6 +90,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     operations = .allocate(capacity: depth * RequestState.operationsMax)
     UnsafeMutableRawPointer(operations).initializeMemory(
       as: UInt8.self, repeating: 0, count: depth * RequestState.operationsMax * MemoryLayout<Operation>.stride)
+    writes = WriteTable(capacity: source.upper == nil ? 0 : min(depth, WriteTable.capacityMax))
     self.blockCache = blockCache
     self.decoder = decoder
   }
@@ -72,6 +98,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   deinit {
     states.deallocate()
     operations.deallocate()
+    writes.deallocate()
   }
 
   /// Arms every tag and serves until all are retired: true. False when the transport broke.
@@ -81,6 +108,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       guard transport.submitAndWait() else { return false }
       eventTime = 0
       while let event = transport.nextEvent() { handle(event) }
+      if writes.count > 0 { writeGathered() }
+      if givesMemoryBack { giveMemoryBack() }
     }
     return true
   }
@@ -94,6 +123,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       finishOperation(event.index, result: event.result)
     case Event.Kind.fetched.rawValue:
       finishFetch(event.index, result: event.result)
+    case Event.Kind.worked.rawValue:
+      finishWork(event.index, result: event.result)
     default:
       tick()
     }
@@ -108,13 +139,12 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     hasServedSinceTick = true
     if !timerIsRunning { startTimer() }
     counters.pointee.requests &+= 1
+    if !request.isRead { return change(tag, request) }
+    guard isInside(request), fitsBuffer(request) else { return refuse(tag, request) }
     let sectors = UInt64(request.sectors)
-    guard request.isRead, request.sectors > 0, sectors << 9 <= UInt64(memory.requestBytesMax),
-      request.startSector < source.deviceSectors, sectors <= source.deviceSectors &- request.startSector
-    else { return refuse(tag, request) }
     recorder.pointee.note(startSector: request.startSector, sectors: sectors, now: &eventTime)
-    var cursor = source.map.mappings(from: request.startSector, count: sectors)
-    guard let first = cursor.next() else { return refuse(tag, request) }
+    var cursor = SourceCursor(source, from: request.startSector, count: sectors)
+    guard let first = cursor.next(source) else { return refuse(tag, request) }
     let bytes = request.sectors << 9
     if first.sectors == sectors, serveWhole(tag, first, bytes) { return }
     states[tag] = RequestState(
@@ -122,6 +152,18 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       hasFailed: false, hasWaited: false, arrival: arrivalTime())
     start(tag)
   }
+
+  /// Whether a request asks for sectors that the disk has.
+  @inline(__always)
+  func isInside(_ request: Request) -> Bool {
+    let sectors = UInt64(request.sectors)
+    return sectors > 0 && request.startSector < source.deviceSectors
+      && sectors <= source.deviceSectors &- request.startSector
+  }
+
+  /// Whether a request's data fits into a tag's buffer.
+  @inline(__always)
+  func fitsBuffer(_ request: Request) -> Bool { UInt64(request.sectors) << 9 <= UInt64(memory.requestBytesMax) }
 
   /// Serves a request that is one extent and needs no decoding. False if it does.
   @inline(__always)
@@ -134,8 +176,9 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     }
     let layer = source.layers + Int(mapping.layer)
     if layer.pointee.isCompressed || layer.pointee.method != .ring || layer.pointee.view != nil
-      || source.dataPath.isUserCopy
+      || source.dataPath.isUserCopy || source.upper != nil
     {
+      // In a writable device all reads end here, so that it is known when none is under way.
       return false
     }
     // The operation is set up as if it were one of several: it only completes if it did not succeed in full.
@@ -171,18 +214,20 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
 
   /// When a request that was just found in the ring arrived there. All that were found at once share one look at the clock.
   @inline(__always)
-  private mutating func arrivalTime() -> UInt64 {
+  mutating func arrivalTime() -> UInt64 {
     if eventTime == 0 { eventTime = monotonicNanoseconds() }
     return eventTime
   }
 
-  /// A request that this device cannot serve: the block layer sends none of them to a read-only disk.
+  /// A request that this device cannot serve: the block layer, which knows the disk, sends none of them.
   @inline(never)
-  private mutating func refuse(_ tag: Int, _ request: Request) {
+  mutating func refuse(_ tag: Int, _ request: Request) {
     inFlight &-= 1
     counters.pointee.errors &+= 1
     counters.pointee.fail(.request, layer: 0, offset: request.startSector << 9, code: Int32(request.operationNumber))
-    transport.commit(tag, result: request.isRead ? -EIO : -EOPNOTSUPP)
+    let isKnown =
+      request.isRead || source.upper != nil && request.operationNumber <= Request.Operation.writeZeroes.rawValue
+    transport.commit(tag, result: isKnown ? -EIO : -EOPNOTSUPP)
   }
 
   /// A request whose answer was to follow its read at once, but the read failed or came short: it is ours again.
@@ -192,7 +237,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     inFlight &+= 1
     let operation = operations[index]
     counters.pointee.bytes &-= UInt64(operation.length)
-    let nothing = source.map.mappings(from: 0, count: 0)
+    let nothing = SourceCursor(source, from: 0, count: 0)
     states[tag] = RequestState(
       cursor: nothing, rest: Mapping(sectors: 1, blobSector: 0, layer: 0, isZeroes: true), position: operation.length,
       bytes: operation.length, scratchUsed: 0, operations: 1, hasRest: false, hasFailed: false,
@@ -223,8 +268,17 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       hasServedSinceTick = false
       startTimer()
     } else {
-      pages.release()
-      blockCache.release()
+      givesMemoryBack = true
     }
+  }
+
+  /// Not before everything that came with the tick was looked at: what is to be written is in a tag's buffer from the
+  /// moment when its request is in the ring.
+  @inline(never)
+  private mutating func giveMemoryBack() {
+    givesMemoryBack = false
+    if inFlight > 0 || hasServedSinceTick { return }
+    pages.release()
+    blockCache.release()
   }
 }

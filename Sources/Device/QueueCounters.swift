@@ -3,7 +3,7 @@
 public struct QueueCounters: BitwiseCopyable, Sendable {
   /// Requests that arrived.
   public var requests: UInt64 = 0
-  /// Bytes that were served.
+  /// Bytes that were read.
   public var bytes: UInt64 = 0
   /// Requests that were answered with an error.
   public var errors: UInt64 = 0
@@ -17,7 +17,10 @@ public struct QueueCounters: BitwiseCopyable, Sendable {
   public var lastLayer: UInt8 = 0
   /// Its `Failure`.
   public var lastKind: UInt8 = 0
-  private var padding: (UInt64, UInt64) = (0, 0)
+  /// Bytes that were written.
+  public var writtenBytes: UInt64 = 0
+  /// FLUSHes, and WRITEs that went through the cache.
+  public var flushes: UInt64 = 0
 
   /// What a queue can fail at.
   public enum Failure: UInt8, Sendable {
@@ -28,12 +31,18 @@ public struct QueueCounters: BitwiseCopyable, Sendable {
     case decode = 2
     /// The kernel refused data for a request. The offset is one of the request.
     case copy = 3
-    /// A request that a read-only disk does not get. The offset is one of the device.
+    /// A request that the disk does not get from a block layer that knows it. The offset is one of the device.
     case request = 4
     /// The driver refused an answer. The offset is the tag.
     case command = 5
     /// Bytes of a remote layer did not come. The offset is one of the blob, the code says why.
     case fetch = 6
+    /// The upper did not take what was to be written. The offset is one of the device.
+    case write = 7
+    /// What was written could not be made durable.
+    case flush = 8
+    /// Sectors could not be made zeroes, by WRITE_ZEROES or DISCARD. The offset is one of the device.
+    case zero = 9
   }
 
   /// All zero.

@@ -21,8 +21,12 @@ final class QueueThread: Sendable {
     let counters: UnsafeMutablePointer<QueueCounters>
     let latencies: LatencyCounts
     let recorder: UnsafeMutablePointer<TouchSlot>
+    /// Where the queue hears from other threads; nil where none has anything to say.
+    let mailbox: Mailbox?
     /// Where remote layers are wanted; nil without any.
     let port: FetchPort?
+    /// The way to the upper; nil in a read-only device.
+    let upper: UpperPort?
     /// An event descriptor that is written when the thread ends.
     let ended: Int32
   }
@@ -73,7 +77,7 @@ final class QueueThread: Sendable {
 
   private static func serve(_ plan: Plan, _ progress: Progress) throws(DeviceError) {
     // Memory that this thread needs must not be had by writing to the disk that it serves. Refused without
-    // CAP_SYS_RESOURCE and before Linux 5.6; a read-only disk is never written to.
+    // CAP_SYS_RESOURCE, which the server warns of, and before Linux 5.6.
     _ = clinux_prctl(CLINUX_PR_SET_IO_FLUSHER, 1)
     if !plan.affinity.isEmpty { plan.affinity.withBytes { _ = clinux_set_affinity($0.baseAddress, $0.count) } }
     var queue = try makeQueue(plan)
@@ -106,7 +110,7 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        dataPath: plan.source.dataPath, port: plan.port)
+        dataPath: plan.source.dataPath, mailbox: plan.mailbox, port: plan.port, upper: plan.upper)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {

@@ -1,6 +1,7 @@
 import BlobStore
 import Ring
 import Ublk
+import UpperLayer
 
 /// What a queue needs of the kernel: requests to serve, files to read, answers to give.
 ///
@@ -57,6 +58,12 @@ protocol QueueTransport: ~Copyable {
   /// `operation` completes as `fetched`.
   mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?)
 
+  /// Writes to the upper now: 0, or a negative error number, and then nothing of it is mapped. Only in a writable device.
+  mutating func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32
+
+  /// Has done what may wait for a disk; completes as `worked`, with 0 or a negative error number. Only in a writable device.
+  mutating func work(_ work: UpperWork, tag: Int)
+
   /// Makes `tick` complete once, about a second from now.
   mutating func startTimer()
 
@@ -78,6 +85,8 @@ struct Event: BitwiseCopyable {
     case tick = 2
     /// Bytes that were wanted are here, or will not come. The index is the operation.
     case fetched = 3
+    /// What was asked of the upper's worker is done, or failed. The index is the tag.
+    case worked = 5
     /// Somebody outside the ring has something to say: the transport's own business.
     case wake = 4
   }

@@ -4,7 +4,7 @@ import LSMT
 /// A request that is being served. One per tag.
 struct RequestState: BitwiseCopyable {
   /// What of the range is still to be looked at.
-  var cursor: MappingCursor
+  var cursor: SourceCursor
   /// The mapping that was only partly started, because the tag's operations or scratch memory were used up.
   var rest: Mapping
   /// Bytes of the request that have been started or served.

@@ -5,6 +5,7 @@ import Image
 import Posix
 import Ring
 import Ublk
+import UpperLayer
 
 /// The kernel: one io_uring, the queue's part of `/dev/ublkcN`, and the files of the layers.
 struct RingTransport: QueueTransport, ~Copyable {
@@ -14,10 +15,12 @@ struct RingTransport: QueueTransport, ~Copyable {
   private let character: Int32
   private let memory: RequestMemory
   private let dataPath: DataPath
+  private let mailbox: Mailbox?
   private let port: FetchPort?
-  /// What the port had, and how much of it was taken.
-  private var fetched: [Event] = []
-  private var fetchedTaken = 0
+  private let upper: UpperPort?
+  /// What the mailbox had, and how much of it was taken.
+  private var mail: [Event] = []
+  private var mailTaken = 0
   private var ready: UInt32 = 0
   private var taken: UInt32 = 0
   /// Bytes of a copy for which the exact look at the page cache would cost as much as the copy.
@@ -30,7 +33,7 @@ struct RingTransport: QueueTransport, ~Copyable {
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
     character: Int32, queue: Int, depth: Int, files: [Int32], memory: RequestMemory,
-    dataPath: DataPath, port: FetchPort?
+    dataPath: DataPath, mailbox: Mailbox?, port: FetchPort?, upper: UpperPort?
   ) throws(Errno) {
     // Room for every tag's answer and a read each; a queue that needs more submits in between.
     let ring = try Ring(entries: UInt32(min(depth * 4, 16384)), flags: .serving)
@@ -43,19 +46,25 @@ struct RingTransport: QueueTransport, ~Copyable {
     self.character = character
     self.memory = memory
     self.dataPath = dataPath
+    self.mailbox = mailbox
     self.port = port
-    if port != nil { listen() }
+    self.upper = upper
+    listen()
   }
 
-  /// Has the ring tell once when the port has something.
+  /// Has the ring tell once when there is mail.
   private mutating func listen() {
-    guard let port else { return }
-    entry().poll(port.descriptor, userData: Event.userData(.wake, 0))
+    guard let mailbox else { return }
+    entry().poll(mailbox.descriptor, userData: Event.userData(.wake, 0))
   }
 
   mutating func want(layer: Int, offset: UInt64, count: UInt32, operation: UInt32, damaged: BlobView.Lease?) {
     port?.want(layer: layer, offset: offset, count: count, operation: operation, damaged: damaged)
   }
+
+  mutating func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 { upper?.writeNow(pieces) ?? -EROFS }
+
+  mutating func work(_ work: UpperWork, tag: Int) { upper?.work(work, tag: tag) }
 
   /// Why the ring is broken; nil while it is not.
   var failure: Errno? { refusals.final }
@@ -176,30 +185,30 @@ struct RingTransport: QueueTransport, ~Copyable {
   }
 
   mutating func nextEvent() -> Event? {
-    if taken == ready { return nextFetched() }
+    if taken == ready { return nextLetter() }
     let completion = ring.completion(taken)
     taken &+= 1
     let event = Event(userData: completion.userData, result: completion.result)
     if event.kindNumber == Event.Kind.wake.rawValue {
-      takeFetched()
+      takeMail()
       return nextEvent()
     }
     return event
   }
 
   @inline(__always)
-  private mutating func nextFetched() -> Event? {
-    if fetchedTaken == fetched.count { return nil }
-    fetchedTaken += 1
-    return fetched[fetchedTaken - 1]
+  private mutating func nextLetter() -> Event? {
+    if mailTaken == mail.count { return nil }
+    mailTaken += 1
+    return mail[mailTaken - 1]
   }
 
   @inline(never)
-  private mutating func takeFetched() {
-    guard let port else { return }
-    fetched.removeFirst(fetchedTaken)
-    fetchedTaken = 0
-    fetched += port.take()
+  private mutating func takeMail() {
+    guard let mailbox else { return }
+    mail.removeFirst(mailTaken)
+    mailTaken = 0
+    mail += mailbox.take()
     listen()
   }
 

@@ -8,6 +8,8 @@ import Ublk
 public enum StartNews: Sendable {
   /// Something to know, not an obstacle.
   case warning(String)
+  /// Something to know that is as it should be.
+  case note(String)
   /// So many bytes of so many are at hand.
   case progress(done: UInt64, total: UInt64)
   /// All of these are; so many bytes of so many are in the page cache.
@@ -71,6 +73,7 @@ public struct BackgroundServer {
       switch StartMessage(parsing: line) {
       case .ready(let id): return id
       case .warning(let text): tell(.warning(text))
+      case .note(let text): tell(.note(text))
       // It gets on, and ends by itself.
       case .progress(let done, let total):
         deadline = Deadline(milliseconds: timeout * 1000)

@@ -33,6 +33,8 @@ public struct DeviceListing: Encodable, Sendable {
   public var image: String?
   /// The layers' files, bottom to top.
   public var layers: [String]?
+  /// The files of its writable layer; nil when it is read-only.
+  public var upper: DeviceState.Upper?
   /// Hardware queues.
   public var queues: Int?
   /// Requests that a queue may have in flight.
@@ -45,12 +47,18 @@ public struct DeviceListing: Encodable, Sendable {
   public var requests: UInt64?
   /// Bytes read by them.
   public var bytes: UInt64?
+  /// Bytes written.
+  public var writtenBytes: UInt64?
+  /// FLUSHes, and writes that went through the cache.
+  public var flushes: UInt64?
   /// Requests that failed.
   public var errors: UInt64?
   /// When it was made, in seconds since 1970.
   public var created: Int64?
   /// What is known of its remote layers; nil without any.
   public var remote: RemoteStatus?
+  /// What is in its writable layer; nil when it is read-only.
+  public var written: UpperStatus?
   /// What became of its prefetch; nil without one.
   public var warm: WarmStatus?
   /// What is being recorded; nil when nothing is.
@@ -86,13 +94,15 @@ public struct DeviceListing: Encodable, Sendable {
     let counters = reading?.counters.total
     var listing = DeviceListing(
       id: id, device: state.device, state: .live, size: state.size, image: state.config, layers: state.layers,
-      queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
+      upper: state.upper, queues: state.queues, depth: state.depth, data: state.dataPath.rawValue,
       pid: state.server.pid,
-      requests: counters?.requests, bytes: counters?.bytes, errors: counters?.errors, created: state.created)
+      requests: counters?.requests, bytes: counters?.bytes, writtenBytes: counters?.writtenBytes,
+      flushes: counters?.flushes, errors: counters?.errors, created: state.created)
     (listing.state, listing.problem) = condition(
       state, server: state.server.status, hasDisk: BlockDevice(id: id).exists)
     if listing.state == .live || listing.state == .paused { listing.recording = reading?.recording }
     listing.remote = RemoteStatus.read(directory.remotePath(id))
+    listing.written = UpperStatus.read(directory.upperPath(id))
     listing.warm = WarmStatus.read(directory.warmPath(id))
     if listing.problem == nil { listing.problem = listing.remote?.trouble }
     return listing

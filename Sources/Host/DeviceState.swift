@@ -12,6 +12,20 @@ public struct DeviceState: Codable, Equatable, Sendable {
     case serving
   }
 
+  /// A writable layer, absolute paths.
+  public struct Upper: Codable, Equatable, Sendable {
+    /// What was written.
+    public var data: String
+    /// Where it is on the disk.
+    public var index: String
+
+    /// Both paths.
+    public init(data: String, index: String) {
+      self.data = data
+      self.index = index
+    }
+  }
+
   /// The version of this file's form.
   public static let currentVersion = 1
 
@@ -27,6 +41,8 @@ public struct DeviceState: Codable, Equatable, Sendable {
   public var config: String
   /// The layers' files, bottom to top.
   public var layers: [String]
+  /// The files of the writable layer; nil when the disk is read-only.
+  public var upper: Upper?
   /// Bytes of the disk.
   public var size: UInt64
   /// Hardware queues.
@@ -40,8 +56,8 @@ public struct DeviceState: Codable, Equatable, Sendable {
 
   /// All fields.
   public init(
-    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String], size: UInt64,
-    queues: Int,
+    id: UInt32, phase: Phase, server: ProcessIdentity, config: String, layers: [String],
+    upper: Upper? = nil, size: UInt64, queues: Int,
     depth: Int, dataPath: DataPath, created: Int64
   ) {
     self.id = id
@@ -49,6 +65,7 @@ public struct DeviceState: Codable, Equatable, Sendable {
     self.server = server
     self.config = config
     self.layers = layers
+    self.upper = upper
     self.size = size
     self.queues = queues
     self.depth = depth

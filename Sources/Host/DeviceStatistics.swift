@@ -32,6 +32,10 @@ public struct DeviceStatistics: Encodable, Sendable {
   public var requests: UInt64
   /// Bytes read by them.
   public var bytes: UInt64
+  /// Bytes written; nil when the disk is read-only.
+  public var writtenBytes: UInt64?
+  /// FLUSHes, and writes that went through the cache; nil when the disk is read-only.
+  public var flushes: UInt64?
   /// Requests that failed.
   public var errors: UInt64
   /// Requests that were served with what this machine had. Those that the kernel answers by itself, after a read of one
@@ -41,6 +45,8 @@ public struct DeviceStatistics: Encodable, Sendable {
   public var network: Latency
   /// What the store of its remote layers has done; nil without any.
   public var store: StoreSnapshot?
+  /// What is in the writable layer; nil without one.
+  public var upper: UpperStatus?
   /// What became of a prefetch; nil without one.
   public var warm: WarmStatus?
   /// What is being recorded; nil when nothing is.
@@ -49,7 +55,7 @@ public struct DeviceStatistics: Encodable, Sendable {
   private var histograms: [LatencyHistogram.Class: LatencyHistogram]
 
   private enum CodingKeys: CodingKey {
-    case id, requests, bytes, errors, local, network, store, warm, recording
+    case id, requests, bytes, writtenBytes, flushes, errors, local, network, store, upper, warm, recording
   }
 
   /// Of device `id` since it was made.
@@ -64,10 +70,13 @@ public struct DeviceStatistics: Encodable, Sendable {
     let total = reading.counters.total
     let histograms = reading.latencies
     return DeviceStatistics(
-      id: id, requests: total.requests, bytes: total.bytes, errors: total.errors,
+      id: id, requests: total.requests, bytes: total.bytes,
+      writtenBytes: state.upper.map { _ in total.writtenBytes }, flushes: state.upper.map { _ in total.flushes },
+      errors: total.errors,
       local: Latency(histograms[.local] ?? LatencyHistogram()),
       network: Latency(histograms[.remote] ?? LatencyHistogram()),
-      store: RemoteStatus.read(directory.remotePath(id))?.counts, warm: WarmStatus.read(directory.warmPath(id)),
+      store: RemoteStatus.read(directory.remotePath(id))?.counts,
+      upper: UpperStatus.read(directory.upperPath(id)), warm: WarmStatus.read(directory.warmPath(id)),
       recording: state.server.isAlive ? reading.recording : nil, histograms: histograms)
   }
 
@@ -79,6 +88,8 @@ public struct DeviceStatistics: Encodable, Sendable {
     change.requests = difference(requests, earlier.requests)
     change.bytes = difference(bytes, earlier.bytes)
     change.errors = difference(errors, earlier.errors)
+    if let now = writtenBytes { change.writtenBytes = difference(now, earlier.writtenBytes ?? 0) }
+    if let now = flushes { change.flushes = difference(now, earlier.flushes ?? 0) }
     if let before = earlier.warm { change.warm = warm?.since(before) }
     for (kind, histogram) in histograms {
       change.histograms[kind] = histogram.since(earlier.histograms[kind] ?? LatencyHistogram())

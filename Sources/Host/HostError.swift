@@ -2,6 +2,7 @@ import Device
 import Image
 import Posix
 import Ublk
+import UpperLayer
 
 /// Why a command about devices of this machine failed.
 public enum HostError: Error, CustomStringConvertible {
@@ -9,6 +10,8 @@ public enum HostError: Error, CustomStringConvertible {
   case system(what: String, Errno)
   /// The image cannot be opened.
   case image(ImageError)
+  /// The writable layer cannot be opened.
+  case upper(UpperError)
   /// The device cannot be made or taken down.
   case device(DeviceError)
   /// The driver refused.
@@ -23,6 +26,7 @@ public enum HostError: Error, CustomStringConvertible {
     switch self {
     case .system(let what, let error): "\(what): \(error)"
     case .image(let error): error.description
+    case .upper(let error): error.description
     case .device(let error): error.description
     case .ublk(let error): error.description
     case .badState(let path, let problem): "\(path): \(problem)"

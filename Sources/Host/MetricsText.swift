@@ -12,6 +12,24 @@ public enum MetricsText {
     Family(name: "size_bytes", kind: "gauge", help: "Bytes of the disk.") { $0.size },
     Family(name: "requests_total", kind: "counter", help: "Requests served.") { $0.requests },
     Family(name: "read_bytes_total", kind: "counter", help: "Bytes read by them.") { $0.bytes },
+    Family(name: "writable", kind: "gauge", help: "1 if the disk has a writable layer.") { device in
+      device.image.map { _ in device.upper == nil ? 0 : 1 }
+    },
+    Family(name: "written_bytes_total", kind: "counter", help: "Bytes written.") {
+      $0.upper == nil ? nil : $0.writtenBytes
+    },
+    Family(name: "flushes_total", kind: "counter", help: "Flushes, and writes through the cache.") {
+      $0.upper == nil ? nil : $0.flushes
+    },
+    Family(name: "upper_data_bytes", kind: "gauge", help: "Bytes of the disk that are in the writable layer.") {
+      $0.written?.dataBytes
+    },
+    Family(name: "upper_garbage_bytes", kind: "gauge", help: "Bytes of its data file that nothing maps any more.") {
+      $0.written?.garbageBytes
+    },
+    Family(name: "upper_pending_entries", kind: "gauge", help: "Mappings that the next flush makes durable.") {
+      $0.written.map { UInt64($0.pendingEntries) }
+    },
     Family(name: "errors_total", kind: "counter", help: "Requests that were answered with an error.") { $0.errors },
     Family(name: "registry_trouble", kind: "gauge", help: "1 while a registry of the image fails.") { device in
       device.remote.map { $0.trouble == nil ? 0 : 1 }

@@ -126,7 +126,7 @@ final class RecordingSession {
     }
     touches = []
     let trace = AccessTrace(
-      imageName: device.image.config.path ?? "", deviceSize: device.image.virtualSize, layers: device.image.traceLayers,
+      imageName: device.image.config.path ?? "", deviceSize: device.size, layers: device.image.traceLayers,
       durationMicroseconds: microseconds, recordedAt: since, accesses: accesses)
     return (trace, isWhole)
   }

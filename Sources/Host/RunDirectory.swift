@@ -4,7 +4,7 @@ import Posix
 /// Where servers say what they serve: `/run/warmblk`, on a tmpfs, so that a boot empties it.
 ///
 /// For device N: `N.json` (`DeviceState`), `N.counters` (`CounterPage`), `N.remote.json` (`RemoteStatus`, with remote
-/// layers only), `N.warm.json` (`WarmStatus`, if it is warmed), `N.sock` (the server's ear), `N.log` (its messages).
+/// layers only), `N.upper.json` (`UpperStatus`, with a writable layer only), `N.warm.json` (`WarmStatus`, if it is warmed), `N.sock` (the server's ear), `N.log` (its messages).
 public struct RunDirectory: Sendable {
   /// The directory, absolute.
   public let path: String
@@ -29,6 +29,8 @@ public struct RunDirectory: Sendable {
   public func countersPath(_ id: UInt32) -> String { "\(path)/\(id).counters" }
   /// What the server of device `id` says of remote layers.
   public func remotePath(_ id: UInt32) -> String { "\(path)/\(id).remote.json" }
+  /// What the server of device `id` says of its writable layer.
+  public func upperPath(_ id: UInt32) -> String { "\(path)/\(id).upper.json" }
   /// What the server of device `id` says of its prefetch.
   public func warmPath(_ id: UInt32) -> String { "\(path)/\(id).warm.json" }
   /// What the prefetches of all devices share, where their rate is limited together.
@@ -94,6 +96,7 @@ public struct RunDirectory: Sendable {
       if let server, let state = try? self.state(id), state.server != server { return }
       _ = unlink(countersPath(id))
       _ = unlink(remotePath(id))
+      _ = unlink(upperPath(id))
       _ = unlink(warmPath(id))
       _ = unlink(socketPath(id))
       _ = unlink(logPath(id))

@@ -3,6 +3,7 @@ import Glibc
 import Image
 import Logging
 import Posix
+import UpperLayer
 
 /// What is served and how.
 public struct ServerOptions: Sendable {
@@ -12,6 +13,8 @@ public struct ServerOptions: Sendable {
   public var device: DeviceOptions
   /// Where the state files are.
   public var directory: RunDirectory
+  /// Whether the disk refuses writes, also where the image has a writable layer: that is then one that is read.
+  public var isReadOnly = false
   /// How layers that are in a registry are had.
   public var remote: RemoteSettings
   /// Where a trace of all that is read goes, absolute; nil for none.
@@ -58,18 +61,27 @@ struct Server {
     let image = try openImage()
     let plan = try WarmPlan.load(options.warm, image) { log.warning("\($0)") }
     let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
-    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded, log)
+    let upper = try openUpper(image, report)
+    ServerProcess.leaveMountTable(
+      needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + (upper?.paths ?? []), log)
     // It need not wait for the device.
-    let warming = try plan.map { plan throws(HostError) in
-      try Warming(plan, options.warm, image, threads: options.device.queueCount, directory)
+    let warming: Warming?
+    do throws(HostError) {
+      warming = try plan.map { plan throws(HostError) in
+        try Warming(plan, options.warm, image, threads: options.device.queueCount, directory)
+      }
+    } catch {
+      try? upper?.upper.close()
+      throw error
     }
     let device: Device
-    do throws(HostError) { device = try start(image, startsRecording: recording != nil) } catch {
+    do throws(HostError) { device = try start(image, upper, startsRecording: recording != nil) } catch {
       warming?.stop()
       recording?.abandon()
       throw error
     }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
+    let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
     let control: ControlServer
     do throws(HostError) {
       control = try ControlServer(device, directory, try recording?.begin(device), log)
@@ -79,8 +91,9 @@ struct Server {
     }
     do throws(HostError) {
       try waitUntilUsable(device)
-      try directory.write(state(image, device.id, device.queueCount, .serving, dataPath: device.dataPath))
+      try directory.write(state(image, upper, device.id, device.queueCount, .serving, dataPath: device.dataPath))
       watch?.report(log)
+      upperWatch?.report()
       // `del` learns from it that the disk may be held open.
       warming?.report(directory.warmPath(device.id))
       if let warming { try wait(for: warming, device, signals, report) }
@@ -95,7 +108,7 @@ struct Server {
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
     image.remote?.startDownload(of: image)
-    waitForEnd(device, signals, watch, warming)
+    waitForEnd(device, signals, watch, upperWatch, warming)
     warming?.stop()
     // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.
     if !control.stop(Self.writingTime) {
@@ -113,7 +126,9 @@ struct Server {
 
   private func openImage() throws(HostError) -> Image {
     do throws(ImageError) {
-      let image = try Image.open(config: options.config, remote: options.remote)
+      let image = try Image.open(
+        config: options.config, remote: options.remote,
+        upper: options.isReadOnly ? .readOnly(pendingFolder: directory.path) : .leftOut)
       for warning in image.warnings { log.warning("\(warning)") }
       return image
     } catch {
@@ -121,16 +136,48 @@ struct Server {
     }
   }
 
-  private func start(_ image: Image, startsRecording: Bool) throws(HostError) -> Device {
+  /// Opens the writable layer, before there is a device; nil when nothing is to be written. What had to be mended is said.
+  private func openUpper(
+    _ image: Image, _ report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) -> OpenUpper? {
+    if options.isReadOnly { return nil }
+    let files: UpperFiles
+    do throws(ImageError) {
+      guard let found = try options.config.upperFiles() else { return nil }
+      files = UpperFiles(data: found.data, index: found.index)
+    } catch {
+      throw .image(error)
+    }
+    let upper: Upper
+    do throws(UpperError) {
+      upper = try Upper.open(
+        files, pendingFolder: directory.path, defaultVirtualSize: image.virtualSize,
+        parentUUID: image.layers.last?.record.uuid)
+    } catch {
+      throw .upper(error)
+    }
+    do throws(HostError) {
+      for line in upper.recovery.lines {
+        log.notice("\(line)")
+        try report(.note(line))
+      }
+    } catch {
+      try? upper.close()
+      throw error
+    }
+    return OpenUpper(upper: upper, files: files)
+  }
+
+  private func start(_ image: Image, _ upper: OpenUpper?, startsRecording: Bool) throws(HostError) -> Device {
     var device = options.device
     device.startsRecording = startsRecording
     var claimed: UInt32?
     var failure: HostError?
     do throws(DeviceError) {
-      return try Device.start(image: image, options: device) { id, queues throws(Errno) in
+      return try Device.start(image: image, upper: upper?.upper, options: device) { id, queues throws(Errno) in
         claimed = id
         do throws(HostError) {
-          try claim(state(image, id, queues, .starting, dataPath: .copy))
+          try claim(state(image, upper, id, queues, .starting, dataPath: .copy))
         } catch {
           failure = error
           throw .canceled
@@ -150,12 +197,13 @@ struct Server {
   }
 
   private func state(
-    _ image: Image, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, dataPath: DataPath
+    _ image: Image, _ upper: OpenUpper?, _ id: UInt32, _ queues: Int, _ phase: DeviceState.Phase, dataPath: DataPath
   ) -> DeviceState {
     DeviceState(
       id: id, phase: phase, server: identity, config: options.config.path ?? "",
-      layers: image.layers.map(\.blob.path),
-      size: image.virtualSize, queues: queues, depth: options.device.depth, dataPath: dataPath,
+      layers: image.layers.map(\.blob.path), upper: upper?.state,
+      size: upper?.upper.virtualSize ?? image.virtualSize, queues: queues, depth: options.device.depth,
+      dataPath: dataPath,
       created: Int64(time(nil)))
   }
 
@@ -163,7 +211,7 @@ struct Server {
   private func waitUntilUsable(_ device: Device) throws(HostError) {
     let deadline = Deadline(milliseconds: options.device.timeout * 1000)
     let disk = BlockDevice(id: device.id)
-    let sectors = device.image.virtualSize / 512
+    let sectors = device.size / 512
     guard deadline.wait(interval: 1, until: { disk.sectors == sectors }) else {
       throw .refused(
         "\(device.path) has \(disk.sectors.map { "\($0)" } ?? "no") sectors in /sys/block after "
@@ -212,7 +260,8 @@ struct Server {
 
   /// Until SIGTERM, SIGINT, or the end of a queue.
   private func waitForEnd(
-    _ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?, _ warming: Warming?
+    _ device: Device, _ signals: borrowing SignalQueue, _ watch: RemoteWatch?, _ upperWatch: UpperStatus.Watch?,
+    _ warming: Warming?
   ) {
     var entries = Self.entries(device, signals)
     var failures: UInt64 = 0
@@ -222,9 +271,10 @@ struct Server {
       let counters = device.counters.snapshot.total
       if counters.failures != failures {
         failures = counters.failures
-        log.error("\(Self.describe(counters, device.image)); \(failures) failures so far")
+        log.error("\(describe(counters, device)); \(failures) failures so far")
       }
       watch?.report(log)
+      upperWatch?.report()
       warming?.step(device, log)
       warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
@@ -239,17 +289,24 @@ struct Server {
   }
 
   /// The last failure that queues counted, in words.
-  private static func describe(_ counters: QueueCounters, _ image: Image) -> String {
+  private func describe(_ counters: QueueCounters, _ device: Device) -> String {
     let layer = Int(counters.lastLayer)
-    let path = layer < image.layers.count ? image.layers[layer].blob.path : "?"
+    let upper = options.config.upper.data ?? "?"
+    let path = layer < device.image.layers.count ? device.image.layers[layer].blob.path : upper
     let place = "layer \(layer), \(path), at offset \(counters.lastOffset)"
     let reason = counters.lastCode == 0 ? "the file ends too early" : "\(Errno(rawValue: counters.lastCode))"
     return switch QueueCounters.Failure(rawValue: counters.lastKind) {
     case .read: "\(place): cannot be read: \(reason); see what became of the file"
     case .decode: "\(place): the compressed block there is damaged; `warmblk inspect --verify` checks all of them"
     case .copy: "the kernel refused data at byte \(counters.lastOffset) of a request: \(reason)"
-    case .request: "a request that a read-only disk does not get, at byte \(counters.lastOffset)"
+    case .request: "a request that the disk does not get from a kernel that knows it, at byte \(counters.lastOffset)"
     case .fetch: "\(place): its bytes did not come: \(reason); what the registry says is above"
+    case .write where Errno(rawValue: counters.lastCode).isFull:
+      "byte \(counters.lastOffset) of the disk: there is no room for what is written: \(reason); the file system of \(upper) is "
+        + "full: make room there, and writes go on"
+    case .write: "byte \(counters.lastOffset) of the disk cannot be written to \(upper): \(reason)"
+    case .flush: "what was written cannot be made durable in \(upper): \(reason); see its disk"
+    case .zero: "byte \(counters.lastOffset) of the disk cannot be discarded or zeroed in \(upper): \(reason)"
     case .command: "the driver refused the answer of tag \(counters.lastOffset): \(Errno(rawValue: counters.lastCode))"
     case nil, .some(.none): "nothing is known of the failure"
     }

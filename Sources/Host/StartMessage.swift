@@ -2,6 +2,8 @@
 enum StartMessage: Equatable {
   /// Something to know, not an obstacle.
   case warning(String)
+  /// Something to know that is as it should be.
+  case note(String)
   /// So many bytes of so many are at hand; also said when nothing changed, as a sign of life.
   case progress(done: UInt64, total: UInt64)
   /// All of these are; so many bytes of so many are in the page cache.
@@ -17,6 +19,7 @@ enum StartMessage: Equatable {
   var line: String {
     switch self {
     case .warning(let text): "warning \(Self.flat(text))\n"
+    case .note(let text): "note \(Self.flat(text))\n"
     case .progress(let done, let total): "progress \(done) \(total)\n"
     case .filling(let done, let total): "filling \(done) \(total)\n"
     case .warmed(let text): "warmed \(Self.flat(text))\n"
@@ -31,6 +34,7 @@ enum StartMessage: Equatable {
     let text = String(line[line.index(after: blank)...])
     switch line[..<blank] {
     case "warning": self = .warning(text)
+    case "note": self = .note(text)
     case "progress", "filling":
       let numbers = text.split(separator: " ")
       guard numbers.count == 2, let done = UInt64(numbers[0]), let total = UInt64(numbers[1]) else { return nil }

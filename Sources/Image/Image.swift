@@ -65,6 +65,8 @@ public final class Image: Sendable {
 public enum UpperUse: Sendable {
   /// A configuration with an upper is not opened.
   case refused
+  /// The layers below the upper are opened, of which there may be none: somebody else opens the upper to write to it.
+  case leftOut
   /// The upper is read as the topmost layer, and locked against writers as long as the image is open. `pendingFolder`:
   /// where a server that was killed may have left writes that the upper's files do not have yet; then it is refused.
   case readOnly(pendingFolder: String)

@@ -33,6 +33,18 @@ extension ImageConfig {
     }
   }
 
+  /// The files of the writable layer; nil when there is none.
+  public func upperFiles() throws(ImageError) -> (data: String, index: String)? {
+    if upper.data == nil && upper.index == nil { return nil }
+    guard let data = upper.data, let index = upper.index else {
+      let missing = upper.data == nil ? "upper.data" : "upper.index"
+      throw .invalid(
+        name: name, field: missing, problem: "is not there; a writable layer has two files: name its data and its index"
+      )
+    }
+    return (data, index)
+  }
+
   /// Fields that are set, change nothing of what is read, and have no effect; a sentence each.
   public var warnings: [String] {
     var fields: [String] = []

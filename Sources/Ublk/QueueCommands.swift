@@ -23,16 +23,32 @@ public struct Request: Sendable, BitwiseCopyable {
     case writeZeroes = 5
   }
 
+  /// Bits 8 to 31 of the descriptor's first word, where they are there (`UBLK_IO_F_*`).
+  public struct Flags: OptionSet, Sendable, BitwiseCopyable {
+    /// The driver's bits.
+    public let rawValue: UInt32
+    /// A set of the driver's bits.
+    @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// `UBLK_IO_F_FUA`: what is written is on stable media before the answer.
+    public static let throughCache = Flags(rawValue: 1 << 13)
+    /// `UBLK_IO_F_NOUNMAP`: WRITE_ZEROES keeps the space of what it overwrites.
+    public static let keepsSpace = Flags(rawValue: 1 << 15)
+  }
+
   /// The operation's number: bits 0 to 7 of the descriptor's first word.
   public let operationNumber: UInt8
+  /// How it is asked for.
+  public let flags: Flags
   /// Sectors of 512 bytes.
   public let sectors: UInt32
   /// The first sector.
   public let startSector: UInt64
 
   /// All fields.
-  @inlinable public init(operationNumber: UInt8, sectors: UInt32, startSector: UInt64) {
+  @inlinable public init(operationNumber: UInt8, flags: Flags = [], sectors: UInt32, startSector: UInt64) {
     self.operationNumber = operationNumber
+    self.flags = flags
     self.sectors = sectors
     self.startSector = startSector
   }
@@ -61,6 +77,7 @@ public struct RequestTable: ~Copyable, @unchecked Sendable {
     let descriptor = base + tag
     return Request(
       operationNumber: UInt8(truncatingIfNeeded: descriptor.pointee.op_flags),
+      flags: Request.Flags(rawValue: descriptor.pointee.op_flags & ~0xff),
       sectors: descriptor.pointee.nr_sectors, startSector: descriptor.pointee.start_sector)
   }
 }

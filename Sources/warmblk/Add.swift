@@ -12,6 +12,13 @@ struct Add: ParsableCommand {
 
         dev=$(warmblk add --config /images/web/image.json) && mount -o ro "$dev" /mnt
 
+      An image whose configuration has an `upper`, two files that `warmblk create` makes, is a disk that can be written:
+      the layers stay as they are, what is written is in the upper. What was acknowledged survives a server that is killed,
+      what was flushed a power loss; `add` the image again, and it says what it found. An upper has one user at a time. With
+      --read-only it is read only.
+
+        dev=$(warmblk add --config work/image.json) && mount "$dev" /mnt
+
       The server keeps the image's files open, so their file system cannot be unmounted. It writes its messages to
       /run/warmblk/N.log. `warmblk del -n N` ends it.
 
@@ -44,6 +51,10 @@ struct Add: ParsableCommand {
           line.end()
           pages.end()
           printError("warmblk add: warning: \(text)")
+        case .note(let text):
+          line.end()
+          pages.end()
+          printError("warmblk add: note: \(text)")
         case .progress(let done, let total): line.show(Progress(done: done, total: total))
         case .filling(let done, let total):
           line.end()

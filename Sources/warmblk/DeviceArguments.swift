@@ -23,7 +23,8 @@ struct DeviceArguments: ParsableArguments {
 
   @Flag(
     help:
-      "A disk without writes. Every image is served that way so far: one with a writable layer is refused.")
+      "A disk without writes, also of an image with a writable layer: what is in it is read, and nobody else can write to it meanwhile."
+  )
   var readOnly = false
 
   @Option(
@@ -53,6 +54,7 @@ struct DeviceArguments: ParsableArguments {
     var options = ServerOptions(
       config: image, device: DeviceOptions(id: id, queues: queues, depth: depth, timeout: timeout),
       directory: .standard(), remote: try remote.settings())
+    options.isReadOnly = readOnly
     options.recordPath = record.map { absolutePath($0) }
     options.warm = try warm.options()
     return options

@@ -11,6 +11,8 @@ struct List: ParsableCommand {
       said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
       WARM is how much of what its traces name is on this machine, and in the page cache if that was asked for, or yes.
       FETCHED is what came from a registry since the device was made; what the node's cache had is not in it.
+      UPPER, where a device is writable, is how much of the disk is in its writable layer, GARBAGE what lies in the
+      layer's data file and is not read any more, because it was overwritten.
 
         warmblk list
         warmblk list --json | jq '.[] | select(.state != "live")'
@@ -30,27 +32,32 @@ struct List: ParsableCommand {
       let devices = try DeviceListing.all(.standard(), foreign: allDevices)
       if json { return try printJSON(devices) }
       if devices.isEmpty { return print("no devices") }
-      let header = [
-        "ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED", "WARM",
-        "IMAGE",
-      ]
-      print(formatTable([header] + devices.map(row), rightAligned: [0, 2, 4, 5, 7, 8, 9, 10]))
+      let isWritable = devices.contains { $0.upper != nil }
+      let header =
+        ["ID", "DEVICE", "SIZE", "STATE", "LAYERS", "QUEUES", "DATA", "PID", "REQUESTS", "ERRORS", "FETCHED"]
+        + (isWritable ? ["UPPER", "GARBAGE"] : []) + ["WARM", "IMAGE"]
+      let rows = devices.map { row($0, isWritable) }
+      print(formatTable([header] + rows, rightAligned: Set([0, 2, 4, 5, 7, 8, 9, 10] + (isWritable ? [11, 12] : []))))
       for device in devices {
         if let problem = device.problem { print("\(device.device): \(problem)") }
       }
     }
   }
 
-  private func row(_ device: DeviceListing) -> [String] {
+  private func row(_ device: DeviceListing, _ hasUpperColumns: Bool) -> [String] {
     func text<T>(_ value: T?) -> String { value.map { "\($0)" } ?? "-" }
     return [
       "\(device.id)", device.device, device.size.map(formatBytes) ?? "-", device.state.rawValue,
       text(device.layers?.count), device.queues.map { "\($0)x\(device.depth ?? 0)" } ?? "-",
       text(device.data),
       text(device.pid), text(device.requests), text(device.errors),
-      device.remote.map { formatBytes($0.counts.fetchedBytes) } ?? "-", device.warm.map(warmth) ?? "-",
-      text(device.image),
-    ]
+      device.remote.map { formatBytes($0.counts.fetchedBytes) } ?? "-",
+    ] + (hasUpperColumns ? upper(device) : []) + [device.warm.map(warmth) ?? "-", text(device.image)]
+  }
+
+  private func upper(_ device: DeviceListing) -> [String] {
+    guard let written = device.written else { return ["-", "-"] }
+    return [formatBytes(written.dataBytes), formatBytes(written.garbageBytes)]
   }
 
   private func warmth(_ warm: WarmStatus) -> String {

@@ -67,6 +67,12 @@ struct Stats: ParsableCommand {
         "store: \(formatBytes(store.fetchedBytes)) fetched in \(store.fetches) requests, \(store.waits) waits, "
           + "\(store.joins) joined, \(store.repairs) repaired, \(store.bypasses) bypassed, \(store.failures) failed")
     }
+    if let upper = statistics.upper {
+      print(
+        "upper: \(formatBytes(statistics.writtenBytes ?? 0)) written, \(statistics.flushes ?? 0) flushes; "
+          + "\(formatBytes(upper.dataBytes)) of the disk in \(upper.segments) pieces, "
+          + "\(formatBytes(upper.garbageBytes)) garbage, \(upper.pendingEntries) entries pending")
+    }
     if let warm = statistics.warm { print(Self.line(warm)) }
     if let recording = statistics.recording {
       print("recording: \(recording.accesses) accesses, \(formatBytes(recording.bytes)), \(recording.lost) lost")

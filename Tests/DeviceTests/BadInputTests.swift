@@ -24,7 +24,7 @@ extension OnDevice {
         (try scratch.config([scratch("text")], "text.json"), [scratch("text")]),
         (
           try scratch.config([layer], "upper.json", more: #", "upper": {"index": "i", "data": "d"}"#),
-          ["upper.json", "upper.data"]
+          [scratch("d"), "ENOENT"]
         ),
         (
           try scratch.write("remote.json", #"{"lowers": [{"digest": "sha256:00", "size": 5}]}"#),

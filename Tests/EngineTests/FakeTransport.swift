@@ -1,6 +1,9 @@
 import BlobStore
 import Glibc
+import Posix
+import Synchronization
 import Ublk
+import UpperLayer
 
 @testable import Device
 
@@ -24,6 +27,12 @@ final class FakeTransport: QueueTransport {
     var spoiling = 0
     /// And they do not come right.
     var spoilingForGood = 0
+    /// The upper refuses a write.
+    var writeError = 0
+    /// The upper's disk becomes full, or has room again, before a write.
+    var fullDisk = 0
+    var flushError = 0
+    var zeroError = 0
   }
 
   /// A request and what became of it.
@@ -33,6 +42,16 @@ final class FakeTransport: QueueTransport {
     var data: [UInt8] = []
     /// Whether something was injected while it was served that may not be hidden.
     var sawFault = false
+    /// When it was handed out, when the upper took what it writes, and when it was answered.
+    var began: UInt64 = 0
+    var written: UInt64?
+    var ended: UInt64 = 0
+  }
+
+  /// A clock of events, for all queues of a device.
+  final class Clock: Sendable {
+    private let now = Atomic<UInt64>(1)
+    func tick() -> UInt64 { now.add(1, ordering: .sequentiallyConsistent).newValue }
   }
 
   let memory: RequestMemory
@@ -47,6 +66,11 @@ final class FakeTransport: QueueTransport {
   /// Requests in the order in which the queue looked at them.
   private(set) var arrivals: [Request] = []
   private(set) var ticks = 0
+  /// Whether requests come as many at once as there are tags.
+  var comesInBursts = false
+  /// Calls of the upper, and what they wrote.
+  private(set) var writeCalls = 0
+  private(set) var writtenPieces = 0
   private(set) var wants = 0
   private(set) var repairs = 0
   private var repairedInVain: Set<UInt32> = []
@@ -60,10 +84,16 @@ final class FakeTransport: QueueTransport {
   private var waiting: [() -> [Event]] = []
   private var ready: [Event] = []
   private var timerIsSet = false
+  /// The upper of a writable device, its layer number, and what becomes of the number of a ticket when it is written.
+  private let upper: Upper?
+  private let clock: Clock
+  let firstTicket: Int
+  private var diskIsFull = false
+  private var lastFlush: UInt64 = 0
 
   init(
     memory: RequestMemory, dataPath: DataPath, files: [[UInt8]], remotes: [TestRemote?], requests: [Request],
-    faults: Faults, random: SeededRandom
+    faults: Faults, random: SeededRandom, upper: Upper? = nil, clock: Clock = Clock(), firstTicket: Int = 0
   ) {
     self.memory = memory
     self.dataPath = dataPath
@@ -71,6 +101,9 @@ final class FakeTransport: QueueTransport {
     self.remotes = remotes
     self.faults = faults
     self.random = random
+    self.upper = upper
+    self.clock = clock
+    self.firstTicket = firstTicket
     tickets = requests.map { Ticket(request: $0) }
   }
 
@@ -89,13 +122,28 @@ final class FakeTransport: QueueTransport {
     guard let number = owner.removeValue(forKey: tag) else {
       return complaints.append("tag \(tag) was answered without a request")
     }
-    let count = max(0, Int(result))
     tickets[number].result = result
+    tickets[number].ended = clock.tick()
+    if !tickets[number].request.isRead {
+      checkDurable(number)
+      return arm(tag)
+    }
+    let count = max(0, Int(result))
     tickets[number].data =
       dataPath.copiesOut
       ? Array((pages.removeValue(forKey: tag) ?? []).prefix(count))
       : Array(UnsafeRawBufferPointer(start: memory.buffer(tag), count: count))
     arm(tag)
+  }
+
+  /// What says that it is durable was written before a flush that came after it.
+  private func checkDurable(_ number: Int) {
+    let ticket = tickets[number]
+    guard let result = ticket.result, result >= 0 else { return }
+    let isFlush = ticket.request.operationNumber == Request.Operation.flush.rawValue
+    let isThrough = ticket.request.flags.contains(.throughCache)
+    let since = isFlush ? ticket.began : isThrough ? ticket.written ?? .max : 0
+    if lastFlush < since { complaints.append("request \(number) was answered without a flush") }
   }
 
   private func arm(_ tag: Int) {
@@ -158,6 +206,11 @@ final class FakeTransport: QueueTransport {
     _ file: LayerFile, offset: UInt64, into target: UnsafeMutableRawPointer, count: Int
   ) -> Int {
     if random.chance(3) { return 0 }
+    if let upper, file.descriptor == upper.dataDescriptor {
+      let (result, bytes) = performOnUpper(offset, random.chance(3) ? (count / 512 + 1) / 2 * 512 : count, nil)
+      bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+      return result
+    }
     let content = files[Int(file.slot) - 1]
     let there = content.dropLast(faults.truncation).dropFirst(Int(offset)).prefix(count)
     let bytes = Array(random.chance(3) ? there.prefix(there.count / 2) : there)
@@ -200,6 +253,67 @@ final class FakeTransport: QueueTransport {
       position..<position + bytes.count, with: bytes)
   }
 
+  // MARK: Writes
+
+  func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 {
+    guard let upper else {
+      complaints.append("a write to a read-only device")
+      return -EROFS
+    }
+    writeCalls += 1
+    if strike(faults.fullDisk) { diskIsFull.toggle() }
+    if diskIsFull || strike(faults.writeError) {
+      for piece in pieces { markWriter(piece) { $0.sawFault = true } }
+      return diskIsFull ? -ENOSPC : -EIO
+    }
+    writtenPieces += pieces.count
+    do throws(Errno) { try upper.write(pieces) } catch { return -error.rawValue }
+    let now = clock.tick()
+    for piece in pieces { markWriter(piece) { $0.written = now } }
+    return 0
+  }
+
+  private func markWriter(_ piece: UpperWrite, _ mark: (inout Ticket) -> Void) {
+    let tag = (piece.bytes.baseAddress! - UnsafeRawPointer(memory.buffers)) / memory.requestBytesMax
+    guard let number = owner[tag], tickets[number].request.startSector == piece.sector,
+      piece.bytes.count == Int(tickets[number].request.sectors) * 512
+    else { return complaints.append("a write of something else than a request's data") }
+    mark(&tickets[number])
+  }
+
+  func work(_ work: UpperWork, tag: Int) {
+    guard let upper else { return complaints.append("work in a read-only device") }
+    later { [self] in
+      let result: Int32
+      if strike(work.isFlush ? faults.flushError : faults.zeroError) {
+        markFault(tag)
+        result = -EIO
+      } else {
+        result = perform(work, upper)
+      }
+      if result == 0, !work.isFlush, let number = owner[tag] { tickets[number].written = clock.tick() }
+      return [Event(.worked, UInt32(tag), result: result)]
+    }
+  }
+
+  private func perform(_ work: UpperWork, _ upper: Upper) -> Int32 {
+    do throws(Errno) {
+      switch work {
+      case .flush:
+        let now = clock.tick()
+        try upper.flush()
+        lastFlush = now
+      case .zero(let sector, let sectors, let keepsSpace):
+        try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
+      }
+      return 0
+    } catch {
+      return -error.rawValue
+    }
+  }
+
+  // MARK: Files
+
   /// One attempt to read: the result as the kernel gives it, and the bytes that came.
   private func perform(_ file: LayerFile, _ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
     if strike(faults.interruption) { return (-Int(random.chance(2) ? EINTR : EAGAIN), []) }
@@ -207,6 +321,7 @@ final class FakeTransport: QueueTransport {
       markFault(tag)
       return (-Int(EIO), [])
     }
+    if let upper, file.descriptor == upper.dataDescriptor { return performOnUpper(offset, count, tag) }
     let content = content(of: file)
     let end = max(0, content.count - faults.truncation)
     guard Int(offset) < end else {
@@ -216,6 +331,19 @@ final class FakeTransport: QueueTransport {
     var length = min(count, end - Int(offset))
     if length > 1, strike(faults.shortRead) { length = Int.random(in: 1..<length, using: &random) }
     return (length, Array(content[Int(offset)..<Int(offset) + length]))
+  }
+
+  private func performOnUpper(_ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
+    // The kernel comes short at the end of a page: a sector that is given back meanwhile is not torn by that.
+    let length =
+      count > 512 && strike(faults.shortRead) ? Int.random(in: 1...count / 512 - 1, using: &random) * 512 : count
+    var bytes = [UInt8](repeating: 0, count: length)
+    let result = pread(upper!.dataDescriptor, &bytes, length, Int(offset))
+    if result < length {
+      complaints.append("the upper's data ends at a mapping: \(result) of \(length) bytes at \(offset)")
+      markFault(tag)
+    }
+    return (result, Array(bytes.prefix(max(0, result))))
   }
 
   /// Slot 0 is the character device, then come the layers, then what remote ones have in memory.
@@ -303,11 +431,30 @@ final class FakeTransport: QueueTransport {
   }
 
   private func deliverRequests() {
-    while nextTicket < tickets.count, !armed.isEmpty, random.chance(2) || (waiting.isEmpty && ready.isEmpty) {
+    // Now and then nobody wants anything for a while.
+    if timerIsSet, waiting.isEmpty, random.chance(3) { return }
+    while nextTicket < tickets.count, !armed.isEmpty,
+      comesInBursts || random.chance(2) || (waiting.isEmpty && ready.isEmpty)
+    {
       let tag = armed.remove(at: Int.random(in: 0..<armed.count, using: &random))
       owner[tag] = nextTicket
+      tickets[nextTicket].began = clock.tick()
+      deliverData(tag, nextTicket)
       nextTicket += 1
       ready.append(Event(.tag, UInt32(tag), result: 0))
+    }
+  }
+
+  /// The driver copies what is to be written before it hands out the request.
+  private func deliverData(_ tag: Int, _ number: Int) {
+    let request = tickets[number].request
+    let bytes = Int(request.sectors) * 512
+    guard upper != nil, request.operationNumber == Request.Operation.write.rawValue, bytes <= memory.requestBytesMax
+    else { return }
+    for sector in 0..<Int(request.sectors) {
+      let mark = SectorMark(
+        writer: firstTicket + number, sector: Int(truncatingIfNeeded: request.startSector) &+ sector)
+      mark.fill(memory.buffer(tag) + sector * 512)
     }
   }
 

@@ -20,10 +20,27 @@ enum Warmblk {
     var requests: UInt64?
     var bytes: UInt64?
     var errors: UInt64?
+    var writtenBytes: UInt64?
+    var flushes: UInt64?
+    var upper: Upper?
+    var written: Written?
     var problem: String?
     var remote: Remote?
     var warm: Warm?
     var recording: Recording?
+  }
+
+  /// The files of a writable layer.
+  struct Upper: Decodable, Equatable {
+    var data: String
+    var index: String
+  }
+
+  /// What is in it.
+  struct Written: Decodable, Equatable {
+    var pendingEntries: Int
+    var dataBytes: UInt64
+    var garbageBytes: UInt64
   }
 
   /// What is being recorded.

@@ -1,0 +1,98 @@
+import Glibc
+import Ublk
+import UpperLayer
+
+/// The way of what changes the disk.
+///
+///     change ─┬─ WRITE ─▶ gathered ─ end of the wake ─▶ writeGathered ─┬─▶ answered
+///             │                                                        └─ FUA ─▶ the worker flushes ─▶ finishWork
+///             └─ FLUSH, DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered
+///
+/// Requests that are under way at the same time may be served in any order; each of the upper's calls is all or nothing
+/// for a sector.
+extension Queue where Transport: ~Copyable {
+  /// A request that is not a read has arrived.
+  @inline(never)
+  mutating func change(_ tag: Int, _ request: Request) {
+    guard source.upper != nil, let operation = Request.Operation(rawValue: request.operationNumber) else {
+      return refuse(tag, request)
+    }
+    switch operation {
+    case .write:
+      guard isInside(request), fitsBuffer(request) else { return refuse(tag, request) }
+      let bytes = UnsafeRawBufferPointer(start: memory.buffer(tag), count: Int(request.sectors) << 9)
+      let isFull = writes.add(
+        UpperWrite(sector: request.startSector, bytes: bytes),
+        WriteTable.Owner(
+          tag: UInt32(truncatingIfNeeded: tag), goesThroughCache: request.flags.contains(.throughCache)))
+      if isFull { writeGathered() }
+    case .flush:
+      work(tag, .flush, bytes: 0)
+    case .discard, .writeZeroes:
+      guard isInside(request) else { return refuse(tag, request) }
+      let keepsSpace = operation == .writeZeroes && request.flags.contains(.keepsSpace)
+      work(
+        tag, .zero(sector: request.startSector, sectors: UInt64(request.sectors), keepsSpace: keepsSpace), bytes: 0)
+    case .read, .writeSame:
+      refuse(tag, request)
+    }
+  }
+
+  /// Writes what was gathered in one call. If that fails, one after the other: where there is too little room for all of
+  /// them there may be room for some, and each gets an answer of its own.
+  @inline(never)
+  mutating func writeGathered() {
+    let count = writes.count
+    let result = transport.writeNow(writes.pieces(0, count))
+    for place in 0..<count {
+      let own = result == 0 || count == 1 ? result : transport.writeNow(writes.pieces(place, 1))
+      finishWrite(place, own)
+    }
+    writes.removeAll()
+  }
+
+  @inline(__always)
+  private mutating func finishWrite(_ place: Int, _ result: Int32) {
+    let owner = writes.owner(place)
+    let tag = Int(owner.tag)
+    let bytes = writes.bytes(place)
+    if result != 0 {
+      counters.pointee.fail(.write, layer: source.upperLayer, offset: writes.sector(place) << 9, code: -result)
+      return answerChange(tag, result)
+    }
+    counters.pointee.writtenBytes &+= UInt64(bytes)
+    if owner.goesThroughCache { return work(tag, .flush, bytes: bytes) }
+    answerChange(tag, Int32(truncatingIfNeeded: bytes))
+  }
+
+  /// Hands a request to the worker; `bytes` is what its answer says if that succeeds.
+  private mutating func work(_ tag: Int, _ work: UpperWork, bytes: UInt32) {
+    states[tag].bytes = bytes
+    transport.work(work, tag: tag)
+  }
+
+  /// The worker is done with a request.
+  mutating func finishWork(_ tag: Int, result: Int32) {
+    let request = transport.request(tag)
+    let isZeroing =
+      request.operationNumber == Request.Operation.discard.rawValue
+      || request.operationNumber == Request.Operation.writeZeroes.rawValue
+    if result < 0 {
+      counters.pointee.fail(
+        isZeroing ? .zero : .flush, layer: source.upperLayer, offset: request.startSector << 9, code: -result)
+    } else if !isZeroing {
+      counters.pointee.flushes &+= 1
+    }
+    answerChange(tag, result < 0 ? result : Int32(truncatingIfNeeded: states[tag].bytes))
+  }
+
+  /// Answers a request that is not a read. Of errors the kernel has a few that programs can do something about: a full disk
+  /// is one of them, and a quota that is used up is the same to them.
+  @inline(__always)
+  private mutating func answerChange(_ tag: Int, _ result: Int32) {
+    inFlight &-= 1
+    if result >= 0 { return transport.commit(tag, result: result) }
+    counters.pointee.errors &+= 1
+    transport.commit(tag, result: result == -ENOSPC || result == -EDQUOT ? -ENOSPC : -EIO)
+  }
+}

@@ -1,0 +1,143 @@
+import CLinux
+import Glibc
+import Posix
+import Synchronization
+import UpperLayer
+
+/// What may wait for a disk, and so is nothing for a queue's thread.
+enum UpperWork: Sendable {
+  /// All that was acknowledged becomes durable.
+  case flush
+  /// Sectors become zeroes. Their space is given back, unless it is to be kept.
+  case zero(sector: UInt64, sectors: UInt64, keepsSpace: Bool)
+}
+
+/// Does a writable device's work that may wait for a disk: one thread, for all queues. All flushes that wait are one.
+final class UpperWorker: @unchecked Sendable {
+  private struct Job {
+    let work: UpperWork
+    let tag: UInt32
+    let mailbox: Mailbox
+  }
+
+  private struct Jobs {
+    var waiting: [Job] = []
+    var isAsleep = false
+    var isEnding = false
+  }
+
+  private let upper: Upper
+  private let jobs = Mutex(Jobs())
+  private let wake: UnsafeMutablePointer<sem_t>
+  private let thread = Mutex<Posix.Thread?>(nil)
+
+  init(_ upper: Upper) {
+    self.upper = upper
+    wake = .allocate(capacity: 1)
+    sem_init(wake, 0, 0)
+  }
+
+  deinit {
+    sem_destroy(wake)
+    wake.deallocate()
+  }
+
+  /// Starts the thread. `name` is what `ps -L` shows.
+  func start(name: String) throws(Errno) {
+    let thread = try Posix.Thread(name: name) { [self] in
+      // As a queue's thread: memory must not be had by writing to the disk that this thread flushes.
+      _ = clinux_prctl(CLINUX_PR_SET_IO_FLUSHER, 1)
+      while let batch = next() { perform(batch) }
+    }
+    self.thread.withLock { $0 = thread }
+  }
+
+  /// Has `work` done; its end goes to `mailbox`.
+  func post(_ work: UpperWork, tag: Int, to mailbox: Mailbox) {
+    let job = Job(work: work, tag: UInt32(truncatingIfNeeded: tag), mailbox: mailbox)
+    let wakes = jobs.withLock { jobs in
+      jobs.waiting.append(job)
+      defer { jobs.isAsleep = false }
+      return jobs.isAsleep
+    }
+    if wakes { sem_post(wake) }
+  }
+
+  /// Ends the thread once nothing is left to do; false when the deadline came first.
+  func stop(_ deadline: Deadline) -> Bool {
+    let wakes = jobs.withLock { jobs in
+      jobs.isEnding = true
+      defer { jobs.isAsleep = false }
+      return jobs.isAsleep
+    }
+    if wakes { sem_post(wake) }
+    return thread.withLock { thread in
+      guard let running = thread else { return true }
+      if !running.join(deadline) { return false }
+      thread = nil
+      return true
+    }
+  }
+
+  /// All that waits, once something does; nil at the end.
+  private func next() -> [Job]? {
+    while true {
+      let (batch, isEnding) = jobs.withLock { jobs in
+        let batch = jobs.waiting
+        jobs.waiting.removeAll(keepingCapacity: true)
+        jobs.isAsleep = batch.isEmpty && !jobs.isEnding
+        return (batch, jobs.isEnding)
+      }
+      if !batch.isEmpty { return batch }
+      if isEnding { return nil }
+      while sem_wait(wake) != 0 {}
+    }
+  }
+
+  private func perform(_ batch: [Job]) {
+    var flushes: [Job] = []
+    for job in batch {
+      switch job.work {
+      case .flush: flushes.append(job)
+      case .zero(let sector, let sectors, let keepsSpace):
+        Self.answer(
+          job,
+          Self.result { () throws(Errno) in
+            try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
+          })
+      }
+    }
+    if flushes.isEmpty { return }
+    let result = Self.result { () throws(Errno) in try upper.flush() }
+    for job in flushes { Self.answer(job, result) }
+  }
+
+  private static func answer(_ job: Job, _ result: Int32) { job.mailbox.post(Event(.worked, job.tag, result: result)) }
+
+  private static func result(_ body: () throws(Errno) -> Void) -> Int32 {
+    do throws(Errno) {
+      try body()
+      return 0
+    } catch {
+      return -error.rawValue
+    }
+  }
+}
+
+/// A queue's way to the upper.
+struct UpperPort: Sendable {
+  let upper: Upper
+  let worker: UpperWorker
+  let mailbox: Mailbox
+
+  func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 {
+    do throws(Errno) {
+      try upper.write(pieces)
+      return 0
+    } catch {
+      return -error.rawValue
+    }
+  }
+
+  func work(_ work: UpperWork, tag: Int) { worker.post(work, tag: tag, to: mailbox) }
+}

@@ -1,0 +1,239 @@
+import Glibc
+import LSMT
+import Posix
+import Synchronization
+import TestSupport
+import Testing
+import Ublk
+import UpperLayer
+import ZFile
+
+@testable import Device
+
+/// Queues of a writable device that have served random requests without a kernel, each on a thread of its own, and the
+/// history that they left.
+final class WriteRun: @unchecked Sendable {
+  struct Wish {
+    var queues = 1
+    var requests = 120
+    var faults = FakeTransport.Faults()
+    /// Sectors that all requests are in; few of them make all overlap.
+    var sectors = 4096
+    var comesInBursts = false
+    /// Operations, each as often as it is named.
+    var operations: [UInt8] = [0, 0, 0, 1, 1, 1, 1, 2, 3, 5]
+    var kind = UpperFiles.Kind.append
+    var extra: [Request] = []
+  }
+
+  let stack: TestStack
+  let upper: Upper
+  private(set) var transports: [FakeTransport] = []
+  private(set) var counters = QueueCounters()
+  private let folder: Scratch
+  private let wish: Wish
+
+  init(_ seed: UInt64, _ wish: Wish = Wish()) throws {
+    self.wish = wish
+    folder = try Scratch(inMemory: true)
+    var random = SeededRandom(seed)
+    stack = try TestStack(&random, layers: Int.random(in: 0...3, using: &random), sectors: 4096)
+    let files = UpperFiles(data: folder("data"), index: folder("index"))
+    try UpperFiles.create(
+      data: files.data, index: files.index, kind: wish.kind, virtualSize: 4096 * 512,
+      uuid: LayerUUID(bytes: [UInt8](1...16))!,
+      parentUUID: .null)
+    upper = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
+    try serve(&random)
+  }
+
+  private func serve(_ random: inout SeededRandom) throws {
+    let slot = stack.files.count + 1
+    var layers = Array(UnsafeBufferPointer(start: stack.sources.base, count: stack.sources.count))
+    layers.append(
+      LayerSource(
+        file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor),
+        method: random.chance(2) ? .ring : .memory,
+        payloadOffset: 0, blobBytes: .max, blocks: nil))
+    let table = LayerTable(layers)
+    let source = QueueSource(
+      map: stack.map.view, upper: upper.index.view, upperLayer: UInt8(layers.count - 1), layers: table.base,
+      deviceSectors: 4096, dataPath: .copy)
+    let page = try CounterPage(path: folder("counters"), queues: wish.queues)
+    let recorder = Recorder(queues: wish.queues, deviceBytes: 4096 * 512)
+    let clock = FakeTransport.Clock()
+    var threads: [Posix.Thread] = []
+    let failures = Mutex<[String]>([])
+    for number in 0..<wish.queues {
+      let depth = [1, 2, 7, 32].randomElement(using: &random)!
+      let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
+      var requests = (0..<wish.requests).map { _ in request(&random) } + wish.extra
+      requests.shuffle(using: &random)
+      let transport = FakeTransport(
+        memory: pages.view, dataPath: .copy, files: stack.files, remotes: stack.remotes, requests: requests,
+        faults: wish.faults, random: SeededRandom(random.next()), upper: upper, clock: clock,
+        firstTicket: number * 100_000)
+      transport.comesInBursts = wish.comesInBursts
+      transports.append(transport)
+      let job = Job(
+        pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),
+        latencies: page.latencies(number), recorder: recorder.slot(number))
+      threads.append(
+        try Posix.Thread(name: "queue \(number)") {
+          do {
+            if try !job.run() { failures.withLock { $0.append("the queue did not end") } }
+          } catch {
+            failures.withLock { $0.append("\(error)") }
+          }
+        })
+    }
+    for thread in threads { #expect(thread.join(Deadline(milliseconds: 60_000)), "a queue hangs") }
+    counters = page.snapshot.total
+    #expect(failures.withLock { $0 }.isEmpty)
+    withExtendedLifetime(table) {}
+  }
+
+  /// A queue's thread: what it takes along.
+  private final class Job: @unchecked Sendable {
+    private var pages: RequestPages?
+    let transport: FakeTransport
+    let source: QueueSource
+    let depth: Int
+    let counters: UnsafeMutablePointer<QueueCounters>
+    let latencies: LatencyCounts
+    let recorder: UnsafeMutablePointer<TouchSlot>
+
+    init(
+      pages: consuming RequestPages, transport: FakeTransport, source: QueueSource, depth: Int,
+      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts, recorder: UnsafeMutablePointer<TouchSlot>
+    ) {
+      self.pages = consume pages
+      self.transport = transport
+      self.source = source
+      self.depth = depth
+      self.counters = counters
+      self.latencies = latencies
+      self.recorder = recorder
+    }
+
+    func run() throws -> Bool {
+      var queue = Queue(
+        transport: transport, source: source, depth: depth, pages: pages.take()!, blockCache: try BlockCache(),
+        decoder: try BlockDecoder(), counters: counters, latencies: latencies, recorder: recorder)
+      return queue.serve()
+    }
+  }
+
+  private func request(_ random: inout SeededRandom) -> Request {
+    let length = random.chance(4) ? Int.random(in: 1...1024, using: &random) : Int.random(in: 1...32, using: &random)
+    let sectors = min(length, wish.sectors)
+    let start = Int.random(in: 0...(wish.sectors - sectors), using: &random)
+    let kind = wish.operations.randomElement(using: &random)!
+    var flags: Request.Flags = []
+    if kind == 1, random.chance(5) { flags = .throughCache }
+    if kind == 5, random.chance(2) { flags = .keepsSpace }
+    if kind == 2 { return Request(operationNumber: 2, sectors: 0, startSector: 0) }
+    return Request(operationNumber: kind, flags: flags, sectors: UInt32(sectors), startSector: UInt64(start))
+  }
+
+  // MARK: What is right
+
+  /// Something that a sector may have had, and when it was put there.
+  private struct Value {
+    let writer: Int
+    let isZero: Bool
+    let began: UInt64
+    let ended: UInt64
+    /// Whether it is sure that it was put there.
+    let isSure: Bool
+  }
+
+  private var values = [[Value]](repeating: [], count: 4096)
+
+  /// Checks answers and bytes of all queues against what may be: a sector is what one writer made of it that no other has
+  /// surely overwritten before the read began.
+  func check(_ seed: UInt64) {
+    for transport in transports {
+      #expect(transport.complaints.isEmpty, "seed \(seed): \(transport.complaints)")
+      for (number, ticket) in transport.tickets.enumerated() where ticket.changes && ticket.written != nil {
+        let isRight = ticket.result.map { $0 >= 0 } ?? false
+        let value = Value(
+          writer: number + transport.firstTicket, isZero: ticket.request.operationNumber != 1, began: ticket.began,
+          ended: isRight ? ticket.ended : .max, isSure: isRight)
+        for sector in 0..<Int(ticket.request.sectors) { values[Int(ticket.request.startSector) + sector].append(value) }
+      }
+    }
+    for transport in transports {
+      for (number, ticket) in transport.tickets.enumerated() { check(ticket, number, seed) }
+    }
+  }
+
+  private func check(_ ticket: FakeTransport.Ticket, _ number: Int, _ seed: UInt64) {
+    let bytes = Int32(ticket.request.sectors) * 512
+    guard let result = ticket.result else {
+      return #expect(Bool(false), "seed \(seed): request \(number) has no answer")
+    }
+    if result < 0 {
+      #expect(ticket.sawFault, "seed \(seed): error \(result) of request \(number) without a cause")
+      #expect(result == -EIO || (result == -ENOSPC && ticket.request.operationNumber == 1), "seed \(seed): \(result)")
+    } else if ticket.request.operationNumber == 1 || ticket.request.isRead {
+      #expect(result == bytes, "seed \(seed): \(result) of \(bytes)")
+    } else {
+      #expect(result == 0, "seed \(seed): \(result)")
+    }
+    guard ticket.request.isRead, result == bytes else { return }
+    for index in 0..<Int(ticket.request.sectors) {
+      let sector = Int(ticket.request.startSector) + index
+      let found = ticket.data[index * 512..<index * 512 + 512]
+      let isRight = mayBe(found, sector, values[sector], began: ticket.began, ended: ticket.ended)
+      if !isRight {
+        return #expect(
+          Bool(false), "seed \(seed): request \(number) has wrong bytes at sector \(sector): \(found.prefix(8))")
+      }
+    }
+  }
+
+  /// Whether a read from `began` to `ended` may find `found` in a sector.
+  private func mayBe(_ found: ArraySlice<UInt8>, _ sector: Int, _ values: [Value], began: UInt64, ended: UInt64) -> Bool
+  {
+    func isPossible(_ value: Value) -> Bool {
+      value.began < ended && !values.contains { $0.isSure && $0.began > value.ended && $0.ended < began }
+    }
+    let mark = SectorMark(found)
+    if let value = values.first(where: { $0.writer == mark?.writer && !$0.isZero }),
+      SectorMark(writer: value.writer, sector: sector).fills(found)
+    {
+      return isPossible(value)
+    }
+    let isZero = mark == nil && found.allSatisfy { $0 == 0 }
+    if isZero, values.contains(where: { $0.isZero && isPossible($0) }) { return true }
+    let original = Value(writer: -1, isZero: false, began: 0, ended: 0, isSure: true)
+    return found.elementsEqual(stack.model[sector * 512..<sector * 512 + 512]) && isPossible(original)
+  }
+
+  /// Checks the disk as the next server finds it. After `check`.
+  func checkReopened(_ seed: UInt64) throws {
+    try upper.close()
+    let files = UpperFiles(data: folder("data"), index: folder("index"))
+    let again = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
+    #expect(again.recovery.isClean, "seed \(seed): \(again.recovery.lines)")
+    for sector in 0..<4096 {
+      let piece = again.index.view.piece(at: UInt64(sector), limit: 1)
+      var found = [UInt8](repeating: 0, count: 512)
+      switch piece.kind {
+      case .zeroes: break
+      case .unmapped: found = Array(stack.model[sector * 512..<sector * 512 + 512])
+      case .data: #expect(pread(again.dataDescriptor, &found, 512, Int(piece.blobSector) * 512) == 512)
+      }
+      guard mayBe(found[...], sector, values[sector], began: .max - 1, ended: .max) else {
+        return #expect(Bool(false), "seed \(seed): sector \(sector) is wrong after a restart: \(found.prefix(8))")
+      }
+    }
+    try again.close()
+  }
+}
+
+extension FakeTransport.Ticket {
+  /// Whether it changes the disk.
+  var changes: Bool { [1, 3, 5].contains(request.operationNumber) }
+}

@@ -1,0 +1,106 @@
+import Glibc
+import Testing
+import Ublk
+
+@testable import Device
+
+/// Writes against a kernel in memory and a real upper. `WARMBLK_SEED` repeats one seed.
+@Suite("A queue of a writable device, without a kernel")
+struct WriteTests {
+  @Test("answers every read with what was written last, or with what is below")
+  func mix() throws {
+    for seed in TestRun.seeds(20) {
+      let run = try WriteRun(seed)
+      run.check(seed)
+      #expect(run.counters.errors == 0, "seed \(seed)")
+      try run.checkReopened(seed)
+    }
+  }
+
+  @Test("leaves of requests that overlap one writer's data in each sector")
+  func overlaps() throws {
+    for seed in TestRun.seeds(15) {
+      let run = try WriteRun(seed, .init(requests: 200, sectors: 24))
+      run.check(seed)
+      #expect(run.counters.errors == 0, "seed \(seed)")
+    }
+  }
+
+  @Test("passes an error to the request that it concerns, and to nobody else")
+  func errors() throws {
+    var failed = 0
+    for seed in TestRun.seeds(25) {
+      let faults = FakeTransport.Faults(
+        error: 20, shortRead: 9, interruption: 9, writeError: 9, flushError: 4, zeroError: 6)
+      let run = try WriteRun(seed, .init(faults: faults))
+      run.check(seed)
+      let answered = run.transports[0].tickets.filter { ($0.result ?? 0) < 0 }.count
+      #expect(run.counters.errors == UInt64(answered), "seed \(seed)")
+      failed += answered
+    }
+    #expect(failed > 40, "the faults did not strike")
+  }
+
+  @Test("says that the disk is full, and goes on when there is room")
+  func fullDisk() throws {
+    var full = 0
+    var again = 0
+    for seed in TestRun.seeds(20) {
+      let run = try WriteRun(seed, .init(faults: .init(fullDisk: 7)))
+      run.check(seed)
+      let results = run.transports[0].tickets.filter { $0.request.operationNumber == 1 }.sorted { $0.ended < $1.ended }
+      full += results.filter { $0.result == -ENOSPC }.count
+      if let first = results.firstIndex(where: { $0.result == -ENOSPC }) {
+        again += results[first...].filter { ($0.result ?? -1) > 0 }.count
+      }
+      #expect(results.allSatisfy { ($0.result ?? -1) > 0 || $0.result == -ENOSPC }, "seed \(seed)")
+    }
+    #expect(full > 25 && again > 25, "\(full) did not fit, \(again) did later")
+  }
+
+  @Test("serves one upper from two queues")
+  func twoQueues() throws {
+    for seed in TestRun.seeds(10) {
+      let run = try WriteRun(seed, .init(queues: 2, requests: 300, sectors: 600))
+      run.check(seed)
+      #expect(run.counters.errors == 0, "seed \(seed)")
+    }
+  }
+
+  @Test("gathers what arrives at once")
+  func gathering() throws {
+    var calls = 0
+    var pieces = 0
+    for seed in TestRun.seeds(20) {
+      let run = try WriteRun(seed, .init(comesInBursts: true, operations: [1]))
+      run.check(seed)
+      calls += run.transports[0].writeCalls
+      pieces += run.transports[0].writtenPieces
+    }
+    #expect(calls * 3 < pieces * 2, "\(pieces) writes in \(calls) calls")
+  }
+
+  @Test("refuses ranges beyond the disk's end, and what it does not know")
+  func refusals() throws {
+    let outside = [1, 3, 5].flatMap { operation in
+      [
+        Request(operationNumber: operation, sectors: 8, startSector: 4090),
+        Request(operationNumber: operation, sectors: 8, startSector: .max),
+        Request(operationNumber: operation, sectors: 0, startSector: 0),
+        Request(operationNumber: operation, sectors: .max, startSector: 1),
+      ]
+    }
+    let tooLong = Request(operationNumber: 1, sectors: 1025, startSector: 0)
+    let unknown = [
+      Request(operationNumber: 4, sectors: 8, startSector: 0), Request(operationNumber: 15, sectors: 8, startSector: 0),
+    ]
+    for seed in TestRun.seeds(10) {
+      let run = try WriteRun(seed, .init(requests: 10, extra: outside + [tooLong] + unknown))
+      #expect(run.transports[0].complaints.isEmpty, "seed \(seed): \(run.transports[0].complaints)")
+      let refused = run.transports[0].tickets.filter { $0.result.map { $0 < 0 } ?? true }
+      #expect(refused.count == 15, "seed \(seed)")
+      #expect(refused.filter { $0.result == -EIO }.count == 14, "seed \(seed)")
+      #expect(refused.filter { $0.result == -EOPNOTSUPP }.map(\.request.operationNumber) == [15], "seed \(seed)")
+    }
+  }
+}
