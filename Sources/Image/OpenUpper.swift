@@ -19,7 +19,7 @@ struct OpenUpper {
   static func of(_ config: ImageConfig, use: UpperUse) throws(ImageError) -> OpenUpper? {
     let pendingFolder: String?
     switch use {
-    case .refused: return nil
+    case .refused, .leftOut: return nil
     case .readOnly(let folder): pendingFolder = folder
     case .asItIs: pendingFolder = nil
     }

@@ -11,6 +11,14 @@ public struct ResizeResult: Equatable, Sendable, Encodable {
   public let lostBytes: UInt64
   /// What the caller should know, a sentence each.
   public let notes: [String]
+
+  /// A change that lost nothing.
+  public init(oldSize: UInt64, newSize: UInt64, lostBytes: UInt64 = 0, notes: [String] = []) {
+    self.oldSize = oldSize
+    self.newSize = newSize
+    self.lostBytes = lostBytes
+    self.notes = notes
+  }
 }
 
 /// Changes the size of a writable disk that is not in use.
