@@ -11,6 +11,7 @@ final class ControlLoop {
   private static let peersMax = 8
 
   private let device: Device
+  private let directory: RunDirectory
   private let log: Logger
   private let wake: Int32
   private let handOver: HandOver
@@ -22,8 +23,10 @@ final class ControlLoop {
 
   /// `wake` is an event descriptor that is written when all shall end.
   init(
-    _ device: Device, _ recording: RecordingSession?, _ handOver: HandOver, _ wake: Int32, _ log: Logger
+    _ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ handOver: HandOver, _ wake: Int32,
+    _ log: Logger
   ) {
+    self.directory = directory
     self.handOver = handOver
     self.device = device
     self.recording = recording
@@ -103,6 +106,22 @@ final class ControlLoop {
       }
       log.info("another server takes \(device.path) over")
       handOver.ask()
+      return .done
+    case .grow(let bytes, let hidden):
+      let old = device.size
+      let ranges = stride(from: 0, to: hidden.count - 1, by: 2).map { number in
+        hidden[number]..<hidden[number].addingReportingOverflow(hidden[number + 1]).partialValue
+      }
+      do throws(DeviceError) {
+        try device.grow(to: bytes, hiding: ranges, Deadline(milliseconds: 10_000))
+      } catch {
+        throw .device(error)
+      }
+      log.info("\(device.path) has grown from \(old) to \(bytes) bytes")
+      if var state = try directory.state(device.id) {
+        state.size = bytes
+        try directory.write(state)
+      }
       return .done
     case .releaseDisk:
       if device.heldDisk.release(Deadline(milliseconds: 2000)) { return .done }

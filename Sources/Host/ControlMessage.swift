@@ -15,8 +15,11 @@ enum ControlRequest: Codable, Equatable {
   /// Answer what is under way, and end without taking the disk away: a new server takes it over.
   case handOver
 
+  /// Give the disk more bytes; of the new ones, make these sectors zeroes: first sectors and counts by turns.
+  case grow(bytes: UInt64, hidden: [UInt64])
+
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "handOver"]
+  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "handOver", "grow"]
 }
 
 /// The answer, one line of JSON.

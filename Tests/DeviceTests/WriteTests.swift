@@ -20,7 +20,6 @@ extension OnDevice {
       let isSaid = Deadline(milliseconds: 3000).wait(interval: 50) {
         ((try? Warmblk.row(disk).written?.dataBytes) ?? 0) > 2 << 20
       }
-      let row = try Warmblk.row(disk)
       #expect(isSaid, "\(row)")
       try Warmblk.del(disk)
       disk = try Warmblk.add(image.config)
