@@ -95,15 +95,18 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
   func writeData(_ vectors: UnsafeBufferPointer<iovec>, at offset: UInt64) throws(Errno) -> Int {
     var bytes: [UInt8] = []
     for vector in vectors { bytes += UnsafeRawBufferPointer(start: vector.iov_base, count: vector.iov_len) }
+    func store(_ count: Int) {
+      bytes.withUnsafeBytes { data.write(UnsafeRawBufferPointer(start: $0.baseAddress, count: count), at: Int(offset)) }
+    }
     if let (done, error) = step(bytes.count) {
-      bytes[..<done].withUnsafeBytes { data.write($0, at: Int(offset)) }
+      store(done)
       throw error
     }
     if Int.random(in: 0..<16, using: &random) == 0 { throw .interrupted }
     var count = room(data, Int(offset), bytes.count)
     if count == 0 { throw .noSpace }
     if Int.random(in: 0..<8, using: &random) == 0 { count = Int.random(in: 1...count, using: &random) }
-    bytes[..<count].withUnsafeBytes { data.write($0, at: Int(offset)) }
+    store(count)
     return count
   }
 

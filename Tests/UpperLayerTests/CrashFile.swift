@@ -26,10 +26,12 @@ struct CrashFile {
       bytes.append(contentsOf: repeatElement(0, count: end - bytes.count))
       sizes.append(end)
     }
-    bytes.withUnsafeMutableBytes { buffer in
-      UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<end]).copyMemory(from: content)
+    bytes.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + offset, content.baseAddress!, content.count) }
+    var sector = offset / Self.sectorBytes
+    while sector * Self.sectorBytes < end {
+      note(sector)
+      sector += 1
     }
-    for sector in offset / Self.sectorBytes...(end - 1) / Self.sectorBytes { note(sector) }
   }
 
   mutating func zero(_ range: Range<Int>) {
@@ -56,15 +58,21 @@ struct CrashFile {
   }
 
   private static func sector(_ sector: Int, of bytes: [UInt8]) -> [UInt8] {
-    let start = min(bytes.count, sector * sectorBytes)
-    let content = bytes[start..<min(bytes.count, start + sectorBytes)]
-    return Array(content) + repeatElement(0, count: sectorBytes - content.count)
+    let count = max(0, min(sectorBytes, bytes.count - sector * sectorBytes))
+    return [UInt8](unsafeUninitializedCapacity: sectorBytes) { buffer, size in
+      memset(buffer.baseAddress!, 0, sectorBytes)
+      bytes.withUnsafeBytes { if count > 0 { memcpy(buffer.baseAddress!, $0.baseAddress! + sector * sectorBytes, count) } }
+      size = sectorBytes
+    }
   }
 
   private static func store(_ content: [UInt8], at sector: Int, of bytes: inout [UInt8]) {
     let start = sector * sectorBytes
-    let end = min(bytes.count, start + sectorBytes)
-    if start < end { bytes.replaceSubrange(start..<end, with: content[..<(end - start)]) }
+    let count = min(sectorBytes, bytes.count - start)
+    if count <= 0 { return }
+    bytes.withUnsafeMutableBytes { bytes in
+      content.withUnsafeBytes { _ = memcpy(bytes.baseAddress! + start, $0.baseAddress!, count) }
+    }
   }
 
   mutating func synchronize() {
@@ -86,9 +94,8 @@ struct CrashFile {
     let share = [0, 100, 50, 90, 10].randomElement(using: &random)!
     let size = Int.random(in: 0..<100, using: &random) < share ? sizes.last ?? stored.count
       : (sizes + [stored.count]).randomElement(using: &random)!
-    var result = [UInt8](repeating: 0, count: size)
-    let kept = min(size, stored.count)
-    result.replaceSubrange(0..<kept, with: stored[..<kept])
+    var result = Array(stored.prefix(size))
+    if size > result.count { result.append(contentsOf: repeatElement(0, count: size - result.count)) }
     for source in [lost, versions] {
       // In order, so that a seed gives the same run anywhere.
       for (sector, contents) in source.sorted(by: { $0.key < $1.key })

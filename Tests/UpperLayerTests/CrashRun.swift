@@ -120,7 +120,7 @@ struct CrashRun {
     let content = ranges.map { sectorsBytes($0.lowerBound, UInt64($0.count), version) }
     let buffers = content.map { bytes in
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 16)
-      buffer.copyBytes(from: bytes)
+      bytes.withUnsafeBytes { buffer.copyMemory(from: $0) }
       return buffer
     }
     defer { buffers.forEach { $0.deallocate() } }
