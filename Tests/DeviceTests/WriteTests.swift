@@ -20,7 +20,8 @@ extension OnDevice {
       let isSaid = Deadline(milliseconds: 3000).wait(interval: 50) {
         ((try? Warmblk.row(disk).written?.dataBytes) ?? 0) > 2 << 20
       }
-      #expect(isSaid, "\(row)")
+      let later = try Warmblk.row(disk)
+      #expect(isSaid, "\(later)")
       try Warmblk.del(disk)
       disk = try Warmblk.add(image.config)
       try need("e2fsck", "-fn", disk.path)
