@@ -23,7 +23,7 @@ struct CrashFile {
     if content.isEmpty { return }
     let end = offset + content.count
     if end > bytes.count {
-      bytes.append(contentsOf: repeatElement(0, count: end - bytes.count))
+      bytes += [UInt8](repeating: 0, count: end - bytes.count)
       sizes.append(end)
     }
     bytes.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + offset, content.baseAddress!, content.count) }
@@ -46,7 +46,7 @@ struct CrashFile {
       zero(size..<old)
       bytes.removeLast(old - size)
     } else {
-      bytes.append(contentsOf: repeatElement(0, count: size - old))
+      bytes += [UInt8](repeating: 0, count: size - old)
     }
     sizes.append(size)
   }
@@ -95,7 +95,7 @@ struct CrashFile {
     let size = Int.random(in: 0..<100, using: &random) < share ? sizes.last ?? stored.count
       : (sizes + [stored.count]).randomElement(using: &random)!
     var result = Array(stored.prefix(size))
-    if size > result.count { result.append(contentsOf: repeatElement(0, count: size - result.count)) }
+    if size > result.count { result += [UInt8](repeating: 0, count: size - result.count) }
     for source in [lost, versions] {
       // In order, so that a seed gives the same run anywhere.
       for (sector, contents) in source.sorted(by: { $0.key < $1.key })

@@ -74,6 +74,60 @@ struct CrashRun {
     if failure == nil { closeAndCheck() }
   }
 
+  /// Runs `steps` operations without a fault.
+  mutating func prepare(steps: Int) {
+    open()
+    for _ in 0..<steps where failure == nil { step() }
+    disk.capacity = .max
+  }
+
+  /// Seals the layer with something going wrong, then ends the machine or the process, and compares what is there,
+  /// sealed or not. Whether it is sealed.
+  mutating func seal(fault: (at: Int, kind: CrashDisk.Fault), losesPower: Bool) -> Bool {
+    guard let sealing = upper, failure == nil else { return false }
+    disk.fault = fault
+    do throws(UpperChangeError) {
+      try sealing.seal()
+      noteDurable()
+    } catch {
+      noteLoss()
+      if !disk.isStopped, !disk.hasLostData {
+        disk.fault = nil
+        // It is as it was: takes writes, and a flush.
+        write()
+        flush()
+      }
+    }
+    upper = nil
+    let hadLostData = disk.hasLostData
+    if losesPower { disk.cut() } else { disk.restart() }
+    let bytes = disk.data.bytes
+    guard let trailer = try? Self.header(Array(bytes.suffix(4096)), .trailer), trailer.uuid == Self.uuid else {
+      if losesPower { log.format(for: Self.identity) }
+      open()
+      compare(afterPowerLoss: losesPower)
+      if !hadLostData { closeAndCheck() }
+      return false
+    }
+    do {
+      let index = try SealedIndex(trailer: trailer, layerSize: UInt64(bytes.count))
+      let start = Int(index.byteOffset)
+      let segments = try index.decode(bytes.span.bytes.extracting(start..<start + index.byteCount))
+      for sector in now.indices where !tainted.contains(sector) {
+        let segment = segments.last { $0.offset <= sector && sector < $0.end }
+        var value: UInt64? = segment == nil ? 0 : 1
+        if let segment, !segment.isZeroed {
+          value = Self.value(of: sector, at: segment.moffset + UInt64(sector) - segment.offset, in: bytes)
+        }
+        let allowed = losesPower ? later[sector] : now[sector]
+        if value.map({ !allowed.contains($0) }) ?? true {
+          failure = "sector \(sector) is \(value.map { "\($0)" } ?? "a mix") when sealed, may be \(allowed.sorted())"
+        }
+      }
+    } catch { failure = "sealed, and cannot be opened: \(error)" }
+    return true
+  }
+
   // MARK: Steps
 
   private mutating func step() {
@@ -293,17 +347,20 @@ struct CrashRun {
     switch piece.kind {
     case .unmapped: return 0
     case .zeroes: return 1
-    case .data:
-      let start = Int(piece.blobSector) * 512
-      return upper.disk.data.bytes.withUnsafeBytes { bytes in
-        guard start + 512 <= bytes.count else { return nil }
-        let first = bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)
-        let version = bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)
-        // The same 16 bytes over and over.
-        guard memcmp(bytes.baseAddress! + start, bytes.baseAddress! + start + 16, 512 - 16) == 0 else { return nil }
-        if first == 0, version == 0 { return 1 }
-        return first == sector ? version : nil
-      }
+    case .data: return value(of: sector, at: piece.blobSector, in: upper.disk.data.bytes)
+    }
+  }
+
+  private static func value(of sector: Int, at blobSector: UInt64, in data: [UInt8]) -> UInt64? {
+    let start = Int(blobSector) * 512
+    return data.withUnsafeBytes { bytes in
+      guard start + 512 <= bytes.count else { return nil }
+      let first = bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)
+      let version = bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)
+      // The same 16 bytes over and over.
+      guard memcmp(bytes.baseAddress! + start, bytes.baseAddress! + start + 16, 512 - 16) == 0 else { return nil }
+      if first == 0, version == 0 { return 1 }
+      return first == sector ? version : nil
     }
   }
 
