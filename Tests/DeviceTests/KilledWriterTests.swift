@@ -30,11 +30,15 @@ extension OnDevice {
       print(count)
       """
 
-    @Test("a mounted file system, fio and sqlite live through servers that are killed", arguments: ["ext4", "xfs"])
-    func killed(kind: String) throws {
+    /// The next server is started by the watcher, or by a command.
+    @Test(
+      "a mounted file system, fio and sqlite live through servers that are killed",
+      arguments: [("ext4", true), ("xfs", false)])
+    func killed(kind: String, isWatched: Bool) throws {
       var random = SplitMix.announced("killed while written")
       let scratch = try Scratch(.tmpfs)
-      let disk = try BlankDisk(scratch, size: kind == "xfs" ? "320M" : "128M")
+      let disk = try BlankDisk(
+        scratch, size: kind == "xfs" ? "320M" : "128M", isWatched ? "--queues=2" : "--no-watch")
       try need("mkfs.\(kind)", "-q", disk.device.path)
       let mountPoint = scratch("mnt")
       try makeDirectories(mountPoint)
@@ -49,7 +53,14 @@ extension OnDevice {
         usleep(UInt32.random(in: 300_000..<1_500_000, using: &random))
         let pid = try #require(try Warmblk.row(disk.device).pid)
         kill(pid, SIGKILL)
-        try need(Guest.binary, "recover", "-n", "\(disk.device.id)")
+        if isWatched {
+          let isBack = Deadline(milliseconds: 10_000).wait(interval: 20) {
+            (try? Warmblk.row(disk.device)).map { $0.state == "live" && $0.pid != pid } ?? false
+          }
+          try #require(isBack, "nobody has started another server")
+        } else {
+          try need(Guest.binary, "recover", "-n", "\(disk.device.id)")
+        }
       }
       for program in [database, fio] {
         let outcome = try program.wait(seconds: 90)

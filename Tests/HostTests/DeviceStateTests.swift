@@ -29,7 +29,7 @@ struct DeviceStateTests {
         == #"{"config":"/i/image.json","created":1795476537,"dataPath":"zero-copy","depth":128,"features":24,"id":7,"#
         + #""keeper":"watcher","layers":["/i/a.lsmt","/i/b.zf"],"mark":77,"phase":"serving","#
         + #""program":"/usr/bin/warmblk","queues":2,"recoveries":3,"server":{"pid":4711,"startTime":123456},"#
-        + #""settings":{"remote":{"dockerConfig":"/root/.docker/config.json","hasCache":true,"ioTimeout":5000}},"#
+        + #""settings":{"isReadOnly":false,"remote":{"dockerConfig":"/root/.docker/config.json","hasCache":true,"ioTimeout":5000}},"#
         + #""size":1073741824,"version":2}"# + "\n")
   }
 
@@ -45,7 +45,7 @@ struct DeviceStateTests {
     let bytes = try writable.encoded()
     #expect(
       String(decoding: bytes, as: UTF8.self).contains(
-        #""upper":{"data":"/i/upper.data","index":"/i/upper.index"},"version":1"#))
+        #""upper":{"data":"/i/upper.data","index":"/i/upper.index"},"version":2"#))
     #expect(try DeviceState.parse(bytes, id: 7, name: "7.json") == writable)
   }
 
