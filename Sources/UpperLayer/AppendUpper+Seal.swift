@@ -50,7 +50,8 @@ extension AppendUpper {
     bytes.reserveCapacity(segments.count * Segment.size + sectorSize)
     for segment in segments { bytes.append(segment) }
     while bytes.count % sectorSize != 0 { bytes.append(0) }
-    try disk.writeData(bytes, at: end)
+    // Of a layer that nothing was written to there is no index.
+    if !bytes.isEmpty { try disk.writeData(bytes, at: end) }
     try disk.synchronizeData()
     let flags = LayerRecord.Flag.dataFile | LayerRecord.Flag.sealed
     let trailer = LayerRecord(

@@ -20,7 +20,8 @@ extension PendingLog {
       let result = posix_fallocate(file.rawValue, 0, bytes)
       if result != 0 { throw Errno(rawValue: result) }
       let mapping = try MemoryMapping(
-        count: bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, file: file.rawValue, offset: 0)
+        count: bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED | MAP_POPULATE,
+        file: file.rawValue, offset: 0)
       return PendingLog(mapping, capacity: capacity)
     }
     let found = log.identity
@@ -34,7 +35,7 @@ extension PendingLog {
   static func remove(_ path: String) { _ = unlink(path) }
 
   /// Device and inode are in the name, so that logs of different files never meet.
-  private static func path(in folder: String, _ identity: Identity) -> String {
+  static func path(in folder: String, _ identity: Identity) -> String {
     "\(folder)/upper-\(String(identity.device, radix: 16))-\(String(identity.inode, radix: 16)).pending"
   }
 }
