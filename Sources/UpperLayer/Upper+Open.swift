@@ -14,6 +14,17 @@ extension Upper {
   public static func open(
     _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID? = nil
   ) throws(UpperError) -> Upper {
+    // 16 MiB of entries.
+    try open(
+      files, pendingFolder: pendingFolder, defaultVirtualSize: defaultVirtualSize, parentUUID: parentUUID,
+      compactionFloor: 1 << 20)
+  }
+
+  /// The same, with the number of entries from which on the index file may be written anew.
+  static func open(
+    _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID?,
+    compactionFloor: UInt64
+  ) throws(UpperError) -> Upper {
     let data = try openFile(files.data)
     try lock(data, path: files.data)
     let header = try readHeader(data, path: files.data)
@@ -60,7 +71,8 @@ extension Upper {
     let append: AppendUpper<FileDisk>
     do throws(UpperOpenError) {
       append = try AppendUpper(
-        disk: disk, log: log, header: header, indexHeader: indexHeaderBytes, deviceBytes: deviceBytes)
+        disk: disk, log: log, header: header, indexHeader: indexHeaderBytes, deviceBytes: deviceBytes,
+        compactionFloor: compactionFloor)
     } catch {
       switch error {
       case .layer(let error): throw .layer(path: files.index, error)

@@ -35,7 +35,8 @@ struct CrashRun {
   private(set) var powerCuts = 0
   private(set) var kills = 0
 
-  init(seed: UInt64) throws {
+  /// With another `variant`, the same run has other leftovers of its power losses.
+  init(seed: UInt64, variant: UInt64 = 0) throws {
     random = SplitMix(state: seed)
     compactionFloor = Bool.random(using: &random) ? 6 : 1 << 20
     fillsUp = Int.random(in: 0..<3, using: &random) == 0
@@ -43,7 +44,9 @@ struct CrashRun {
       flags: 3, virtualSize: Self.deviceSectors * 512, uuid: Self.uuid)
     let indexHeader = LayerRecord(
       flags: 1, indexOffset: 4096, virtualSize: Self.deviceSectors * 512, uuid: Self.uuid)
-    disk = CrashDisk(data: header.encoded(), index: indexHeader.encoded(), random: random)
+    disk = CrashDisk(
+      data: header.encoded(), index: indexHeader.encoded(), random: random,
+      cutRandom: SplitMix(state: seed &+ variant &* 0x1000_0001))
     let capacity = 256
     log = PendingLog(
       try MemoryMapping(anonymous: PendingLog.byteCount(capacity: capacity)), capacity: capacity)
@@ -208,6 +211,7 @@ struct CrashRun {
     let wasFull = disk.capacity != .max
     do throws(Errno) {
       try upper.flush()
+      if disk.hasLostData { failure = "a flush succeeded after data was lost" }
       noteDurable()
     } catch {
       noteLoss()
@@ -252,10 +256,30 @@ struct CrashRun {
     } else {
       kills += 1
       disk.restart()
+      if Int.random(in: 0..<4, using: &random) == 0 { writeAsAnother() }
     }
     disk.capacity = .max
     open()
     compare(afterPowerLoss: losingPower)
+  }
+
+  /// Another program opens the layer after a kill, writes some sectors, and synchronizes nothing, as overlaybd does.
+  private mutating func writeAsAnother() {
+    guard strictComplaint(data: disk.data.bytes, index: disk.index.bytes) == nil else { return }
+    for _ in 0..<Int.random(in: 1...3, using: &random) {
+      version += 1
+      let range = randomRange()
+      disk.append(
+        sectorsBytes(range.lowerBound, UInt64(range.count), version),
+        entry: Segment(
+          offset: range.lowerBound, length: UInt32(range.count), moffset: UInt64(disk.data.bytes.count / 512), tag: 3))
+      for sector in range {
+        acknowledge(Int(sector), version)
+        // Its entry may be stored without its data, until a flush of ours.
+        tainted.insert(Int(sector))
+        rewritten.insert(Int(sector))
+      }
+    }
   }
 
   private mutating func open() {

@@ -1,6 +1,7 @@
 import Foundation
 import LSMT
 import Posix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -310,5 +311,37 @@ struct UpperTests {
     #expect(again.recovery.isClean)
     try check(again)
     try again.close()
+  }
+
+  @Test(
+    "What is written while others flush is in the index file after the last flush, also when that is written anew",
+    arguments: [1 << 20, 100 as UInt64])
+  func writesDuringFlushes(compactionFloor: UInt64) throws {
+    let place = try Place()
+    try place.create(size: 1 << 20)
+    let upper = try Upper.open(
+      place.files, pendingFolder: place.pending, defaultVirtualSize: 0, parentUUID: nil,
+      compactionFloor: compactionFloor)
+    let isOver = Atomic<Bool>(false)
+    let flushers = try (0..<2).map { _ in
+      try Posix.Thread(name: "flusher") {
+        while !isOver.load(ordering: .acquiring) { try! upper.flush() }
+      }
+    }
+    // Each makes the entry of the one before it longer, unless that is on its way into the file.
+    for number in 0..<20000 as Range<UInt64> {
+      let sector = number * 17 / 16 % 2048
+      try upper.write([(sector, sectorsBytes(sector, 1, number))])
+    }
+    isOver.store(true, ordering: .releasing)
+    for flusher in flushers { #expect(flusher.join(Deadline(milliseconds: 60000))) }
+    try upper.flush()
+    let bytes = try readFile(place.files.index)
+    let log = try decodeIndexLog(bytes.span.bytes)
+    #expect(log.entries.count < (compactionFloor == 100 ? 10000 : 20001))
+    let replayed = try UpperIndex(deviceSectors: 2048)
+    for segment in log.entries { replayed.insert(segment, freed: { _, _ in }) }
+    #expect(replayed.segments() == upper.index.segments())
+    try upper.close()
   }
 }
