@@ -129,11 +129,15 @@ extension AppendUpper {
   }
 
   private static func paddingEntries(_ count: UInt64) -> [UInt8] {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(Int(count) * Segment.size)
-    let entry = Segment.padding.encoded
-    for _ in 0..<count { bytes += entry }
-    return bytes
+    let words = Segment.padding.words
+    return [UInt8](unsafeUninitializedCapacity: Int(count) * Segment.size) { buffer, size in
+      let bytes = UnsafeMutableRawBufferPointer(buffer)
+      for offset in stride(from: 0, to: bytes.count, by: Segment.size) {
+        bytes.storeBytes(of: words.0.littleEndian, toByteOffset: offset, as: UInt64.self)
+        bytes.storeBytes(of: words.1.littleEndian, toByteOffset: offset + 8, as: UInt64.self)
+      }
+      size = bytes.count
+    }
   }
 
   // MARK: A new index file

@@ -114,6 +114,9 @@ extension AppendUpper {
     if refusal == nil { refusal = Errno(rawValue: EBADF) }
     commit.unlock()
     try flush()
+    // What a write that failed has left may end within a sector.
+    let end = dataEnd.load(ordering: .acquiring)
+    if end < Self.endMark, try disk.dataSize() != end { try disk.resizeData(to: end) }
     try takingTurn { () throws(Errno) in
       if reservedEnd == indexEnd { return }
       // Padding does no harm where it stays.

@@ -28,7 +28,7 @@ func read(_ upper: Upper, sector: UInt64, sectors: UInt64) throws -> [UInt8] {
     let piece = upper.index.view.piece(at: next, limit: sector + sectors - next)
     if piece.kind == .data {
       let start = Int(next - sector) * 512
-      let count = try bytes.withUnsafeMutableBytes { buffer in
+      let count = bytes.withUnsafeMutableBytes { buffer in
         pread(
           upper.dataDescriptor, buffer.baseAddress! + start, Int(piece.sectors) * 512, Int(piece.blobSector) * 512)
       }
@@ -75,16 +75,13 @@ struct Place {
   }
 }
 
-/// A sector that says which it is and which version.
-func sectorBytes(_ sector: UInt64, _ version: UInt64) -> [UInt8] {
-  var bytes: [UInt8] = []
-  for _ in 0..<32 {
-    withUnsafeBytes(of: sector) { bytes += $0 }
-    withUnsafeBytes(of: version) { bytes += $0 }
+/// Sectors that say which they are and which version.
+func sectorsBytes(_ sector: UInt64, _ count: UInt64, _ version: UInt64) -> [UInt8] {
+  [UInt8](unsafeUninitializedCapacity: Int(count) * 512) { buffer, size in
+    let words = UnsafeMutableRawPointer(buffer.baseAddress!).assumingMemoryBound(to: UInt64.self)
+    for word in 0..<Int(count) * 64 { words[word] = word & 1 == 0 ? sector + UInt64(word / 64) : version }
+    size = Int(count) * 512
   }
-  return bytes
 }
 
-func sectorsBytes(_ sector: UInt64, _ count: UInt64, _ version: UInt64) -> [UInt8] {
-  (sector..<sector + count).flatMap { sectorBytes($0, version) }
-}
+func sectorBytes(_ sector: UInt64, _ version: UInt64) -> [UInt8] { sectorsBytes(sector, 1, version) }
