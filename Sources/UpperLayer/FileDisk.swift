@@ -45,17 +45,6 @@ final class FileDisk: UpperDisk, @unchecked Sendable {
     }
   }
 
-  func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>? {
-    let start = clinux_seek_data(data.rawValue, Int64(bitPattern: offset))
-    if start < 0 {
-      if Errno.last.rawValue == ENXIO { return nil }
-      throw .last
-    }
-    let end = clinux_seek_hole(data.rawValue, start)
-    if end < 0 { throw .last }
-    return UInt64(start)..<UInt64(end)
-  }
-
   func indexSize() throws(Errno) -> UInt64 { UInt64(try index.status().st_size) }
 
   func indexInode() throws(Errno) -> UInt64 { UInt64(try index.status().st_ino) }

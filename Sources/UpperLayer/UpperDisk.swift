@@ -19,8 +19,6 @@ protocol UpperDisk: AnyObject, Sendable {
   func resizeData(to size: UInt64) throws(Errno)
   /// Gives the space of a range back; it reads as zeroes then.
   func punchData(at offset: UInt64, count: UInt64) throws(Errno)
-  /// The start of the first run of stored bytes at or after `offset` and its end; nil when there is none.
-  func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>?
 
   /// Bytes of the index file.
   func indexSize() throws(Errno) -> UInt64

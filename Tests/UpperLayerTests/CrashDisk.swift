@@ -131,8 +131,6 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
     data.zero(Int(offset)..<Int(offset + count))
   }
 
-  func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>? { nil }
-
   func indexSize() throws(Errno) -> UInt64 { UInt64(index.bytes.count) }
   func indexInode() throws(Errno) -> UInt64 { inode }
 

@@ -23,7 +23,7 @@ struct CrashFile {
     if content.isEmpty { return }
     let end = offset + content.count
     if end > bytes.count {
-      bytes.append(contentsOf: repeatElement(0, count: end - bytes.count))
+      bytes += [UInt8](repeating: 0, count: end - bytes.count)
       sizes.append(end)
     }
     bytes.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + offset, content.baseAddress!, content.count) }
@@ -46,7 +46,7 @@ struct CrashFile {
       zero(size..<old)
       bytes.removeLast(old - size)
     } else {
-      bytes.append(contentsOf: repeatElement(0, count: size - old))
+      bytes += [UInt8](repeating: 0, count: size - old)
     }
     sizes.append(size)
   }
@@ -61,7 +61,9 @@ struct CrashFile {
     let count = max(0, min(sectorBytes, bytes.count - sector * sectorBytes))
     return [UInt8](unsafeUninitializedCapacity: sectorBytes) { buffer, size in
       memset(buffer.baseAddress!, 0, sectorBytes)
-      bytes.withUnsafeBytes { if count > 0 { memcpy(buffer.baseAddress!, $0.baseAddress! + sector * sectorBytes, count) } }
+      bytes.withUnsafeBytes {
+        if count > 0 { memcpy(buffer.baseAddress!, $0.baseAddress! + sector * sectorBytes, count) }
+      }
       size = sectorBytes
     }
   }
@@ -92,10 +94,12 @@ struct CrashFile {
   mutating func cut(_ random: inout SplitMix) {
     // All old, all new and anything between, each often enough.
     let share = [0, 100, 50, 90, 10].randomElement(using: &random)!
-    let size = Int.random(in: 0..<100, using: &random) < share ? sizes.last ?? stored.count
+    let size =
+      Int.random(in: 0..<100, using: &random) < share
+      ? sizes.last ?? stored.count
       : (sizes + [stored.count]).randomElement(using: &random)!
     var result = Array(stored.prefix(size))
-    if size > result.count { result.append(contentsOf: repeatElement(0, count: size - result.count)) }
+    if size > result.count { result += [UInt8](repeating: 0, count: size - result.count) }
     for source in [lost, versions] {
       // In order, so that a seed gives the same run anywhere.
       for (sector, contents) in source.sorted(by: { $0.key < $1.key })

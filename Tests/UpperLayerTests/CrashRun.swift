@@ -8,7 +8,8 @@ import Testing
 
 /// A layer on a ``CrashDisk``, and what each sector may be by the rules of durability.
 ///
-/// A sector's value is 0 where the layer does not map it, 1 where it is zeroes, else the number of the write that it has.
+/// A sector's value is 0 where the layer does not map it, 1 where it is zeroes, else the number of the write that it has; `.max` is
+/// a mix of several, which only a sector can be whose data the disk refused to store.
 /// `now` is what a read may give, `later` what it may give after a power loss.
 struct CrashRun {
   static let deviceSectors: UInt64 = 128
@@ -68,6 +69,60 @@ struct CrashRun {
     disk.fault = nil
     disk.capacity = .max
     if failure == nil { closeAndCheck() }
+  }
+
+  /// Runs `steps` operations without a fault.
+  mutating func prepare(steps: Int) {
+    open()
+    for _ in 0..<steps where failure == nil { step() }
+    disk.capacity = .max
+  }
+
+  /// Seals the layer with something going wrong, then ends the machine or the process, and compares what is there,
+  /// sealed or not. Whether it is sealed.
+  mutating func seal(fault: (at: Int, kind: CrashDisk.Fault), losesPower: Bool) -> Bool {
+    guard let sealing = upper, failure == nil else { return false }
+    disk.fault = fault
+    do throws(UpperChangeError) {
+      try sealing.seal()
+      noteDurable()
+    } catch {
+      noteLoss()
+      if !disk.isStopped, !disk.hasLostData {
+        disk.fault = nil
+        // It is as it was: takes writes, and a flush.
+        write()
+        flush()
+      }
+    }
+    upper = nil
+    let hadLostData = disk.hasLostData
+    if losesPower { disk.cut() } else { disk.restart() }
+    let bytes = disk.data.bytes
+    guard let trailer = try? Self.header(Array(bytes.suffix(4096)), .trailer), trailer.uuid == Self.uuid else {
+      if losesPower { log.format(for: Self.identity) }
+      open()
+      compare(afterPowerLoss: losesPower)
+      if !hadLostData { closeAndCheck() }
+      return false
+    }
+    do {
+      let index = try SealedIndex(trailer: trailer, layerSize: UInt64(bytes.count))
+      let start = Int(index.byteOffset)
+      let segments = try index.decode(bytes.span.bytes.extracting(start..<start + index.byteCount))
+      for sector in now.indices where !tainted.contains(sector) {
+        let segment = segments.last { $0.offset <= sector && sector < $0.end }
+        var value: UInt64 = segment == nil ? 0 : 1
+        if let segment, !segment.isZeroed {
+          value = Self.value(of: sector, at: segment.moffset + UInt64(sector) - segment.offset, in: bytes)
+        }
+        let allowed = losesPower ? later[sector] : now[sector]
+        if !allowed.contains(value) {
+          failure = "sector \(sector) is \(value) when sealed, may be \(allowed.sorted())"
+        }
+      }
+    } catch { failure = "sealed, and cannot be opened: \(error)" }
+    return true
   }
 
   // MARK: Steps
@@ -236,18 +291,13 @@ struct CrashRun {
     for sector in now.indices {
       let value = Self.value(of: sector, in: upper)
       let allowed = afterPowerLoss ? later[sector] : now[sector]
-      if let value, allowed.contains(value) || afterPowerLoss && tainted.contains(sector) {
-        now[sector] = [value]
-        if afterPowerLoss { later[sector] = [value] }
-      } else if afterPowerLoss, tainted.contains(sector) {
-        now[sector] = [1]
-        later[sector] = [1]
-      } else {
+      guard allowed.contains(value) || afterPowerLoss && tainted.contains(sector) else {
         failure =
-          "sector \(sector) is \(value.map { "\($0)" } ?? "a mix") after a \(afterPowerLoss ? "power loss" : "kill"), "
-          + "may be \(allowed.sorted())"
+          "sector \(sector) is \(value) after a \(afterPowerLoss ? "power loss" : "kill"), may be \(allowed.sorted())"
         return
       }
+      now[sector] = [value]
+      if afterPowerLoss { later[sector] = [value] }
     }
     if afterPowerLoss {
       tainted = []
@@ -256,22 +306,25 @@ struct CrashRun {
     }
   }
 
-  private static func value(of sector: Int, in upper: AppendUpper<CrashDisk>) -> UInt64? {
+  private static func value(of sector: Int, in upper: AppendUpper<CrashDisk>) -> UInt64 {
     let piece = upper.index.view.piece(at: UInt64(sector), limit: 1)
     switch piece.kind {
     case .unmapped: return 0
     case .zeroes: return 1
-    case .data:
-      let start = Int(piece.blobSector) * 512
-      return upper.disk.data.bytes.withUnsafeBytes { bytes in
-        guard start + 512 <= bytes.count else { return nil }
-        let first = bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)
-        let version = bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)
-        // The same 16 bytes over and over.
-        guard memcmp(bytes.baseAddress! + start, bytes.baseAddress! + start + 16, 512 - 16) == 0 else { return nil }
-        if first == 0, version == 0 { return 1 }
-        return first == sector ? version : nil
-      }
+    case .data: return value(of: sector, at: piece.blobSector, in: upper.disk.data.bytes)
+    }
+  }
+
+  private static func value(of sector: Int, at blobSector: UInt64, in data: [UInt8]) -> UInt64 {
+    let start = Int(blobSector) * 512
+    return data.withUnsafeBytes { bytes in
+      guard start + 512 <= bytes.count else { return .max }
+      let first = bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)
+      let version = bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)
+      // The same 16 bytes over and over.
+      guard memcmp(bytes.baseAddress! + start, bytes.baseAddress! + start + 16, 512 - 16) == 0 else { return .max }
+      if first == 0, version == 0 { return 1 }
+      return first == sector ? version : .max
     }
   }
 

@@ -59,4 +59,32 @@ struct CrashTests {
     }
     print("random runs: \(cuts) power cuts and kills")
   }
+
+  @Test("Whatever operation of sealing is the last one, or fails, the layer is writable or sealed, with all in it")
+  func everySealing() throws {
+    var sealed = 0
+    var writable = 0
+    for seed in Self.seeds(20, "every sealing") {
+      for kind in 0..<4 {
+        var number = 1
+        while true {
+          var run = try CrashRun(seed: seed)
+          run.prepare(steps: 12)
+          let before = run.disk.operations
+          let fault: CrashDisk.Fault = kind < 2 ? .stop : .error(kind == 2 ? .ioError : .noSpace)
+          let isSealed = run.seal(fault: (before + number, fault), losesPower: kind != 1)
+          if let failure = run.failure {
+            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
+            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
+            return
+          }
+          if isSealed { sealed += 1 } else { writable += 1 }
+          if run.disk.faultyOperation == "none" { break }
+          number += 1
+        }
+      }
+    }
+    #expect(sealed > 0 && writable > 0)
+    print("every sealing: \(sealed) sealed, \(writable) writable")
+  }
 }
