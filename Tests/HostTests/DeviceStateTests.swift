@@ -28,6 +28,17 @@ struct DeviceStateTests {
     #expect(try DeviceState.parse(state.encoded(), id: 7, name: "7.json") == state)
   }
 
+  @Test("name the upper of a writable device")
+  func upper() throws {
+    var writable = state
+    writable.upper = DeviceState.Upper(data: "/i/upper.data", index: "/i/upper.index")
+    let bytes = try writable.encoded()
+    #expect(
+      String(decoding: bytes, as: UTF8.self).contains(
+        #""upper":{"data":"/i/upper.data","index":"/i/upper.index"},"version":1"#))
+    #expect(try DeviceState.parse(bytes, id: 7, name: "7.json") == writable)
+  }
+
   @Test("that are damaged, of another version or of another device are refused with a reason")
   func bad() throws {
     let text = String(decoding: try state.encoded(), as: UTF8.self)

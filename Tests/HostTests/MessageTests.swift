@@ -26,7 +26,8 @@ struct MessageTests {
   @Test("A starting server's lines survive the pipe, also texts of several lines")
   func startMessages() {
     for message in [
-      StartMessage.warning("a b"), .ready(3), .ready(1_048_575), .failed("why: x"), .progress(done: 0, total: 0),
+      StartMessage.warning("a b"), .note("c d"), .ready(3), .ready(1_048_575), .failed("why: x"),
+      .progress(done: 0, total: 0),
       .progress(done: 5, total: .max), .filling(done: 7, total: 9), .warmed("warm: 3 ranges, 5 KiB fetched"),
     ] {
       #expect(StartMessage(parsing: String(message.line.dropLast())) == message)

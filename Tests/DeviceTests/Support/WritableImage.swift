@@ -53,7 +53,7 @@ struct VerifiedWrites {
   private func fio(_ disk: Disk, _ what: String) throws -> Outcome {
     let scratch = try Scratch(.tmpfs)
     let command = [
-      "fio", "--name=write", "--filename=\(disk.path)", "--rw=randwrite", "--bsrange=512-96k", "--bsalign=512",
+      "fio", "--name=write", "--filename=\(disk.path)", "--rw=randwrite", "--bsrange=512-96k",
       "--randseed=5", "--size=\(megabytes)M", "--ioengine=io_uring", "--direct=1", "--iodepth=\(depth)", "--thread",
       "--verify=crc32c", "--verify_fatal=1", "--fsync=64",
     ]
