@@ -15,6 +15,7 @@
 #define UBLK_CMD_SET_PARAMS 0xc0207508u          // 6.0
 #define UBLK_CMD_GET_PARAMS 0x80207509u          // 6.0
 #define UBLK_CMD_GET_FEATURES 0x80207513u        // 6.5
+#define UBLK_CMD_UPDATE_SIZE 0xc0207515u         // 6.16
 #define UBLK_CMD_TRY_STOP_DEV 0xc0207517u        // 7.0
 
 // Per-tag commands (16-byte payload, ordinary SQEs).

@@ -26,7 +26,7 @@ public final class Device: @unchecked Sendable {
   /// The writable layer on top of the image; nil in a read-only device.
   public let upper: Upper?
   /// Bytes of the disk.
-  public let size: UInt64
+  public var size: UInt64 { upper?.virtualSize ?? image.virtualSize }
   /// The numbers of its queues.
   public let counters: CounterPage
   /// Records what is read.
@@ -125,9 +125,8 @@ public final class Device: @unchecked Sendable {
     self.image = image
     self.upper = upper
     worker = upper.map(UpperWorker.init)
-    size = upper?.virtualSize ?? image.virtualSize
     heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)")
-    recorder = Recorder(queues: info.queues, deviceBytes: size)
+    recorder = Recorder(queues: info.queues, deviceBytes: upper?.virtualSize ?? image.virtualSize)
     self.ended = ended
     self.control = control
     let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }

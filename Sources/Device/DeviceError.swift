@@ -1,5 +1,6 @@
 import Posix
 import Ublk
+import UpperLayer
 
 /// Why a device could not be started or stopped.
 public enum DeviceError: Error, CustomStringConvertible {
@@ -9,6 +10,8 @@ public enum DeviceError: Error, CustomStringConvertible {
   case system(what: String, Errno)
   /// A wait came to its end.
   case timedOut(what: String)
+  /// The writable layer cannot be changed.
+  case upper(UpperError)
   /// An option is out of range.
   case invalidOption(String)
 
@@ -18,6 +21,7 @@ public enum DeviceError: Error, CustomStringConvertible {
     case .ublk(let error): error.description
     case .system(let what, let error): "\(what): \(error)"
     case .timedOut(let what): what
+    case .upper(let error): error.description
     case .invalidOption(let message): message
     }
   }

@@ -14,7 +14,7 @@ struct QueueSource: @unchecked Sendable {
   /// The writable layer's number in `layers`, behind those below it.
   let upperLayer: UInt8
   let layers: UnsafePointer<LayerSource>
-  let deviceSectors: UInt64
+  private let fixedSectors: UInt64
   /// How data gets into requests.
   let dataPath: DataPath
 
@@ -26,9 +26,13 @@ struct QueueSource: @unchecked Sendable {
     self.upper = upper
     self.upperLayer = upperLayer
     self.layers = layers
-    self.deviceSectors = deviceSectors
+    fixedSectors = deviceSectors
     self.dataPath = dataPath
   }
+
+  /// Sectors of the disk. A writable one can grow.
+  @inline(__always)
+  var deviceSectors: UInt64 { upper?.deviceSectors ?? fixedSectors }
 
   @inline(__always)
   func isUpper(_ layer: UInt8) -> Bool { upper != nil && layer == upperLayer }

@@ -18,7 +18,7 @@ public final class Recorder: @unchecked Sendable {
 
   private let slots: UnsafeMutablePointer<TouchSlot>
   private let queues: Int
-  private let deviceBytes: UInt64
+  private var deviceBytes: UInt64
   private var log: TouchLog?
   /// What a queue's thread, which got no processor for long, may still hold in its hand.
   private var stuck: [TouchLog] = []
@@ -40,6 +40,12 @@ public final class Recorder: @unchecked Sendable {
 
   /// Whether anything is recorded now.
   public var isRecording: Bool { log != nil }
+
+  /// The disk has another size from now on. Not while something is recorded.
+  func setSize(_ bytes: UInt64) {
+    precondition(log == nil, "a recording has a bit for each block of the disk that it began with")
+    deviceBytes = bytes
+  }
 
   /// Begins to record; `EBUSY` when something is recorded already.
   public func start() throws(Errno) {

@@ -11,6 +11,7 @@ final class ControlLoop {
   private static let peersMax = 8
 
   private let device: Device
+  private let directory: RunDirectory
   private let log: Logger
   private let wake: Int32
   private var listener: Int32 = -1
@@ -20,7 +21,10 @@ final class ControlLoop {
   private var outcome: Result<RecordingReport, HostError>?
 
   /// `wake` is an event descriptor that is written when all shall end.
-  init(_ device: Device, _ recording: RecordingSession?, _ wake: Int32, _ log: Logger) {
+  init(
+    _ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ wake: Int32, _ log: Logger
+  ) {
+    self.directory = directory
     self.device = device
     self.recording = recording
     self.wake = wake
@@ -93,6 +97,22 @@ final class ControlLoop {
       try GradeFile.write(report, path, try folder(of: path, peer))
       func bytes(_ parts: [GradeReport.Part]) -> UInt64 { parts.reduce(0) { $0 + UInt64($1.stored.count) } }
       return .graded(wasted: bytes(report.wasted), untraced: bytes(report.untraced))
+    case .grow(let bytes, let hidden):
+      let old = device.size
+      let ranges = stride(from: 0, to: hidden.count - 1, by: 2).map { number in
+        hidden[number]..<hidden[number].addingReportingOverflow(hidden[number + 1]).partialValue
+      }
+      do throws(DeviceError) {
+        try device.grow(to: bytes, hiding: ranges, Deadline(milliseconds: 10_000))
+      } catch {
+        throw .device(error)
+      }
+      log.info("\(device.path) has grown from \(old) to \(bytes) bytes")
+      if var state = try directory.state(device.id) {
+        state.size = bytes
+        try directory.write(state)
+      }
+      return .done
     case .releaseDisk:
       if device.heldDisk.release(Deadline(milliseconds: 2000)) { return .done }
       throw .refused("\(device.path) is being read into its page cache, and a read does not end within 2 s")

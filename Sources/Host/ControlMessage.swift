@@ -13,8 +13,11 @@ enum ControlRequest: Codable, Equatable {
   /// Close the disk, which the server may hold open for its page cache: somebody wants to take it away.
   case releaseDisk
 
+  /// Give the disk more bytes; of the new ones, make these sectors zeroes: first sectors and counts by turns.
+  case grow(bytes: UInt64, hidden: [UInt64])
+
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk"]
+  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "grow"]
 }
 
 /// The answer, one line of JSON.

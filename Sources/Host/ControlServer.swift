@@ -21,7 +21,7 @@ final class ControlServer: Sendable {
       Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
     }
     let path = directory.socketPath(device.id)
-    let loop = ControlLoop(device, recording, wake.rawValue, log)
+    let loop = ControlLoop(device, directory, recording, wake.rawValue, log)
     do throws(Errno) {
       loop.listen(on: try UnixSocket.listen(at: path))
       self.path = path

@@ -6,7 +6,7 @@ import UpperLayer
 /// disk on top of them is larger again.
 extension ImageConfig {
   /// The sectors within bytes `range` where the lowers store something.
-  func ghosts(in range: Range<UInt64>, remote: RemoteSettings?) throws(ImageError) -> [Range<UInt64>] {
+  public func ghosts(in range: Range<UInt64>, remote: RemoteSettings?) throws(ImageError) -> [Range<UInt64>] {
     if lowers.isEmpty || range.isEmpty { return [] }
     var config = self
     config.upper = .init()
@@ -17,7 +17,12 @@ extension ImageConfig {
     try image.forEachStoredRange { stored throws(ImageError) in
       let first = max(start, stored.lowerBound / sector)
       let end = stored.upperBound / sector
-      if first < end { found.append(first..<end) }
+      if first >= end { return }
+      if let last = found.last, last.upperBound == first {
+        found[found.count - 1] = last.lowerBound..<end
+      } else {
+        found.append(first..<end)
+      }
     }
     return found
   }

@@ -70,6 +70,9 @@ public enum UpperUse: Sendable {
   /// The upper is read as the topmost layer, and locked against writers as long as the image is open. `pendingFolder`:
   /// where a server that was killed may have left writes that the upper's files do not have yet; then it is refused.
   case readOnly(pendingFolder: String)
+  /// The upper is read as the topmost layer, as its files are now, though a server may be writing them and may have more:
+  /// for saying what is there, not for using it.
+  case asItIs
 }
 
 extension ImageConfig {

@@ -18,6 +18,7 @@ extension Inspection: CustomStringConvertible {
     if let header, trailer == nil || kind == .sealedLayer { lines += text(header, "header") }
     if let trailer { lines += text(trailer, "trailer") }
     if let index { lines.append(text(index)) }
+    if let upper { lines.append(text(upper)) }
     if let trace {
       lines.append("  trace: \(trace.records) reads of \(size(trace.bytes)), \(trace.layers) layers")
     }
@@ -56,13 +57,21 @@ extension Inspection: CustomStringConvertible {
       + "unmapped \(size(index.unmappedBytes)) in \(index.holes) holes"
   }
 
+  private func text(_ upper: Upper) -> String {
+    var line = "  upper: \(upper.kind.rawValue), live data \(size(upper.liveBytes))"
+    if let entries = upper.entries, let path = upper.indexPath {
+      line += ", garbage \(size(upper.garbageBytes)); \(entries) entries in \(path)"
+    }
+    return line + (upper.isInUse ? "; in use" : "")
+  }
+
   private func text(_ image: Stack) -> [String] {
     var lines: [String] = []
     if let virtualSize = image.virtualSize {
       lines.append("  device: \(size(virtualSize)), \(image.segments ?? 0) segments from \(image.layers.count) layers")
     }
     for (number, layer) in image.layers.enumerated() {
-      var line = "  layer \(number)"
+      var line = layer.isUpper ? "  upper" : "  layer \(number)"
       if let data = layer.visibleDataBytes, let zeroed = layer.visibleZeroedBytes {
         line += ": visible data \(size(data)), zeroes \(size(zeroed))"
       }

@@ -43,6 +43,8 @@ public struct Inspection: Encodable, Sendable {
   public internal(set) var trailer: Record?
   /// What its index maps.
   public internal(set) var index: Index?
+  /// The files of a writable layer.
+  public internal(set) var upper: Upper?
   /// The layers of an image.
   public internal(set) var image: Stack?
   /// Records of a trace.
@@ -144,6 +146,37 @@ extension Inspection {
     public internal(set) var padding: Int?
   }
 
+  /// A writable layer's files. What is not whole in them is brought in order when it is opened for writing.
+  public struct Upper: Encodable, Sendable {
+    /// How the bytes are laid out.
+    public enum Kind: String, Encodable, Sendable {
+      /// Data is appended, an index file says where each sector is.
+      case append = "append-only"
+      /// Each sector has its place in a sparse file.
+      case sparse
+    }
+    /// Its layout.
+    public let kind: Kind
+    /// The index file; nil for a sparse one, and where it was not found.
+    public internal(set) var indexPath: String?
+    /// Entries of the index file in the order of writing; nil where that was not found.
+    public internal(set) var entries: Int?
+    /// Bytes of the data file that are mapped.
+    public internal(set) var liveBytes: UInt64 = 0
+    /// Bytes of the data file that nothing maps any more.
+    public internal(set) var garbageBytes: UInt64 = 0
+    /// Writes of a server that was killed, which only the run directory has.
+    public internal(set) var pendingEntries = 0
+    /// Entries that reach beyond the end of the data.
+    public internal(set) var cutEntries = 0
+    /// Bytes of half an entry at the end of the index file.
+    public internal(set) var tornIndexBytes = 0
+    /// Bytes of half a sector at the end of the data file.
+    public internal(set) var tornDataBytes = 0
+    /// Whether a device writes to it now.
+    public internal(set) var isInUse = false
+  }
+
   /// An image's layers, bottom to top, and what they merge into.
   public struct Stack: Encodable, Sendable {
     /// Bytes of the device; nil when the layers cannot be merged.
@@ -156,6 +189,8 @@ extension Inspection {
 
   /// A layer of an image.
   public struct StackLayer: Encodable, Sendable {
+    /// Whether it is the upper, which is on top of all.
+    public internal(set) var isUpper = false
     /// The digest that the configuration names.
     public internal(set) var digest: String?
     /// Bytes of the device that are read from this layer's data.

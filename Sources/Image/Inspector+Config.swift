@@ -39,6 +39,16 @@ extension Inspector {
       result.findings += layer.inspection?.findings ?? []
       stack.layers.append(layer)
     }
+    if let data = config.upper.data {
+      var layer = Inspection.StackLayer()
+      layer.isUpper = true
+      var inspector = Inspector(path: data, verify: verifies, pendingFolder: pendingFolder, progress: progress)
+      inspector.indexPath = config.upper.index
+      inspector.run()
+      layer.inspection = inspector.result
+      result.findings += inspector.result.findings
+      stack.layers.append(layer)
+    }
     if stack.layers.contains(where: { $0.remote != nil }) {
       result.notes.append("layers in a registry are not looked at; `warmblk export` reads all of them")
       result.image = stack
@@ -46,7 +56,7 @@ extension Inspector {
     }
     noteChain(stack.layers.map(\.inspection))
     do throws(ImageError) {
-      let image = try Image.open(config: config)
+      let image = try Image.open(config: config, upper: .asItIs)
       stack.virtualSize = image.virtualSize
       stack.segments = image.map.segmentCount
       for (number, usage) in image.map.usage.enumerated() {
@@ -75,11 +85,16 @@ extension Inspector {
   /// not need it, so it is no finding.
   private mutating func noteChain(_ layers: [Inspection?]) {
     for (number, layer) in layers.enumerated() {
-      guard let parent = layer?.trailer?.parentUUID, parent != LayerUUID.null.description else { continue }
+      guard let parent = (layer?.trailer ?? layer?.header)?.parentUUID, parent != LayerUUID.null.description else {
+        continue
+      }
       if number == 0 {
         result.notes.append("layer 0 was made on layer \(parent), which is not there")
       } else if let below = layers[number - 1]?.trailer?.uuid, below != parent {
-        result.notes.append("layer \(number) was made on layer \(parent), but lies on \(below)")
+        let isUpper = layer?.upper != nil
+        result.notes.append(
+          "\(isUpper ? "the upper" : "layer \(number)") was made on layer \(parent), but lies on \(below)"
+            + (isUpper && below != LayerUUID.null.description ? ": it will not be opened for writing" : ""))
       }
     }
   }

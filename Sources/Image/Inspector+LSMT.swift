@@ -5,40 +5,29 @@ extension Inspector {
   /// `prefix` begins with LSMT's magic: a layer, or a part of a writable one.
   mutating func inspectLSMT(_ prefix: [UInt8], _ container: borrowing Container) throws(ImageError) {
     let path = container.blob.path
-    do throws(LSMTError) {
-      let header = try LayerRecord(parsing: prefix.span.bytes, as: .header)
-      result.header = .init(header)
-      if !header.isDataFile {
-        result.kind = .upperIndex
-      } else if try isWritable(header, container) {
-        result.kind = header.isSparse ? .sparseUpper : .upperData
-      } else {
-        result.kind = header.isSealed ? .committedLayer : .sealedLayer
-      }
-    } catch {
+    let header: LayerRecord
+    do throws(LSMTError) { header = try LayerRecord(parsing: prefix.span.bytes, as: .header) } catch {
       throw .layer(path: path, error)
     }
-    switch result.kind {
-    case .upperIndex: try inspectIndexLog(container)
-    case .upperData, .sparseUpper:
-      result.notes.append(
-        "a writable layer, not sealed: commit it before it can be a lower"
-          + (result.kind == .upperData ? "; what it maps is in its index file" : ""))
-    default: try inspectSealed(try Container.open(container.blob))
+    result.header = .init(header)
+    if !header.isDataFile {
+      result.kind = .upperIndex
+      try inspectIndexLog(container)
+    } else if try isWritable(header, container) {
+      result.kind = header.isSparse ? .sparseUpper : .upperData
+      result.notes.append("a writable layer: `warmblk seal` or `warmblk commit` make a layer of it that can be a lower")
+      try inspectUpper(header, container.blob)
+    } else {
+      result.kind = header.isSealed ? .committedLayer : .sealedLayer
+      try inspectSealed(try Container.open(container.blob))
     }
   }
 
-  /// A data file whose header does not say "sealed" is a sealed layer only if it ends with a trailer.
-  private func isWritable(_ header: LayerRecord, _ container: borrowing Container) throws(LSMTError) -> Bool {
-    if header.isSealed { return false }
-    let size = container.size
-    guard size >= UInt64(2 * LayerRecord.size) else { return true }
-    do throws(ImageError) {
-      let end = try container.reader().bytes(at: size - UInt64(LayerRecord.size), count: LayerRecord.size)
-      return !LayerRecord.isLSMT(end.span.bytes)
-    } catch {
-      return false
-    }
+  /// A data file whose header does not say "sealed" is a sealed layer only if it ends with a trailer of its own. Compressed
+  /// or in a tar, nobody writes it.
+  private func isWritable(_ header: LayerRecord, _ container: borrowing Container) throws(ImageError) -> Bool {
+    if container.zfile != nil || container.blob.isTarWrapped { return false }
+    return try !OpenUpper.isSealed(container.blob, header)
   }
 
   private mutating func inspectSealed(_ container: consuming Container) throws(ImageError) {
@@ -68,8 +57,9 @@ extension Inspector {
 
   private mutating func inspectIndexLog(_ container: borrowing Container) throws(ImageError) {
     let path = container.blob.path
-    guard container.size <= Self.indexLogLimit else {
-      throw .refused("\(path): an index of \(container.size) bytes; no reader accepts more than \(Self.indexLogLimit)")
+    guard container.size <= OpenUpper.indexLimit else {
+      throw .refused(
+        "\(path): an index of \(container.size) bytes; no reader accepts more than \(OpenUpper.indexLimit)")
     }
     let bytes = try container.reader().bytes(at: 0, count: Int(container.size))
     do throws(LSMTError) {
@@ -86,8 +76,6 @@ extension Inspector {
       throw .layer(path: path, error)
     }
   }
-
-  private static let indexLogLimit = IndexLog.maxEntries * UInt64(Segment.size) + UInt64(LayerRecord.size) + 15
 }
 
 extension UInt64 {

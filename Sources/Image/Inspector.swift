@@ -9,21 +9,28 @@ import ZFile
 public struct Inspector {
   var result: Inspection
   let verifies: Bool
+  /// Where servers that were killed leave writes; nil when nobody looks there.
+  let pendingFolder: String?
+  /// The index file of the upper that is looked at, where it is known.
+  var indexPath: String?
   let progress: (Progress) -> Void
 
   /// Looks at the file at `path`. With `verify` everything is read and checked: every block, CRC, bound and, where a
-  /// configuration names one, digest. `progress` is told bytes of the file that is being verified.
+  /// configuration names one, digest. `pendingFolder` is where the writes of killed servers are looked for, and
+  /// `progress` is told bytes of the file that is being verified.
   public static func inspect(
-    _ path: String, verify: Bool = false, progress: @escaping (Progress) -> Void = { _ in }
+    _ path: String, verify: Bool = false, pendingFolder: String? = nil,
+    progress: @escaping (Progress) -> Void = { _ in }
   ) -> Inspection {
-    var inspector = Inspector(path: path, verify: verify, progress: progress)
+    var inspector = Inspector(path: path, verify: verify, pendingFolder: pendingFolder, progress: progress)
     inspector.run()
     return inspector.result
   }
 
-  init(path: String, verify: Bool, progress: @escaping (Progress) -> Void) {
+  init(path: String, verify: Bool, pendingFolder: String?, progress: @escaping (Progress) -> Void) {
     result = Inspection(path: path)
     verifies = verify
+    self.pendingFolder = pendingFolder
     self.progress = progress
   }
 

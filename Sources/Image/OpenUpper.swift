@@ -17,7 +17,12 @@ struct OpenUpper {
 
   /// The upper of `config`; nil when it has none, or shall not be opened.
   static func of(_ config: ImageConfig, use: UpperUse) throws(ImageError) -> OpenUpper? {
-    guard case .readOnly(let pendingFolder) = use else { return nil }
+    let pendingFolder: String?
+    switch use {
+    case .refused, .leftOut: return nil
+    case .readOnly(let folder): pendingFolder = folder
+    case .asItIs: pendingFolder = nil
+    }
     guard let data = config.upper.data else {
       if config.upper.index == nil { return nil }
       throw .invalid(name: config.name, field: "upper.data", problem: "is missing, though upper.index is there")
@@ -25,13 +30,14 @@ struct OpenUpper {
     return try open(data: data, index: config.upper.index, pendingFolder: pendingFolder)
   }
 
-  /// Opens the upper in file `data`, whose mappings are in file `index` unless it is sparse.
-  static func open(data: String, index: String?, pendingFolder: String) throws(ImageError) -> OpenUpper {
+  /// Opens the upper in file `data`, whose mappings are in file `index` unless it is sparse. Without `pendingFolder` it is
+  /// taken as it is, see ``UpperUse/asItIs``.
+  static func open(data: String, index: String?, pendingFolder: String?) throws(ImageError) -> OpenUpper {
     let blob: Blob
     do throws(BlobError) { blob = try Blob(path: data) } catch { throw .blob(error) }
-    try lock(blob)
+    if pendingFolder != nil { try lock(blob) }
     let header = try header(of: blob)
-    try requireNothingPending(blob, header, pendingFolder)
+    if let pendingFolder { try requireNothingPending(blob, header, pendingFolder) }
     if header.isSparse {
       return OpenUpper(
         opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob)), indexPath: index, notes: [])

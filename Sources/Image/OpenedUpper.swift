@@ -66,7 +66,7 @@ struct OpenedUpper {
       let config = try ImageConfig.load(path)
       try config.requireSupported(upper: .readOnly(pendingFolder: ""))
       if config.upper.data == nil {
-        throw .refused("\(config.name): has no `upper`; only what can be written can be changed")
+        throw .refused("\(config.name): has no `upper`, so there is nothing to seal or to resize")
       }
       return .image(config)
     }

@@ -11,6 +11,14 @@ public struct ResizeResult: Equatable, Sendable, Encodable {
   public let lostBytes: UInt64
   /// What the caller should know, a sentence each.
   public let notes: [String]
+
+  /// A change that lost nothing.
+  public init(oldSize: UInt64, newSize: UInt64, lostBytes: UInt64 = 0, notes: [String] = []) {
+    self.oldSize = oldSize
+    self.newSize = newSize
+    self.lostBytes = lostBytes
+    self.notes = notes
+  }
 }
 
 /// Changes the size of a writable disk that is not in use.
@@ -26,8 +34,8 @@ public struct Resizer {
     let written = upper.index.segments().reduce(0) { $0 + $1.dataBytes(beyond: size) }
     if size < old, !force {
       throw .refused(
-        "\(path): the disk has \(old) bytes, and \(size) are fewer: \(written) bytes that were written beyond them would "
-          + "be lost. Shrink the file system first, then force it")
+        "\(path): the disk has \(old) bytes, and \(size) are fewer: what is beyond them would be lost, \(written) bytes "
+          + "that were written and all that the layers below have there. Shrink the file system first, then force it")
     }
     var ghosts: [Range<UInt64>] = []
     if size > old, let below = opened.below { ghosts = try below.config.ghosts(in: old..<size, remote: remote) }

@@ -17,6 +17,11 @@ extension UpperIndex {
       self.regionShift = regionShift
     }
 
+    /// Sectors of the device now: it can grow.
+    @inlinable public var deviceSectors: UInt64 {
+      @inline(__always) get { sectors.pointee.load(ordering: .acquiring) }
+    }
+
     /// The piece that `sector` is in, from there on: at most `limit` sectors, which must be at least 1. It ends with the
     /// region that it is in, so the next one may go on where it ends; only what is not mapped goes on over regions
     /// that were never written to. Beyond the device nothing is mapped.

@@ -76,6 +76,11 @@ public struct Control: ~Copyable {
     try run("START_DEV", UBLK_CMD_START_DEV, device: id, data: UInt64(pid))
   }
 
+  /// Gives the disk of a device that was started another size (6.16). The driver checks nothing.
+  public func updateSize(_ id: UInt32, sectors: UInt64) throws(UblkError) {
+    try run("UPDATE_SIZE", UBLK_CMD_UPDATE_SIZE, device: id, data: sectors)
+  }
+
   /// Takes the disk away, open or not, and waits for its requests in flight.
   public func stop(_ id: UInt32) throws(UblkError) {
     try run("STOP_DEV", UBLK_CMD_STOP_DEV, device: id)

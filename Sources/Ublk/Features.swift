@@ -94,7 +94,9 @@ public let featureTable: [FeatureRow] = [
   FeatureRow(feature: .zoned, name: "ZONED", since: "6.6", gives: "not used", without: ""),
   FeatureRow(
     feature: .recoveryFailIO, name: "USER_RECOVERY_FAIL_IO", since: "6.13", gives: "not used yet", without: ""),
-  FeatureRow(feature: .updateSize, name: "UPDATE_SIZE", since: "6.16", gives: "not used yet", without: ""),
+  FeatureRow(
+    feature: .updateSize, name: "UPDATE_SIZE", since: "6.16", gives: "`resize -n`: a disk that grows while it is used",
+    without: "a disk is resized while no device has it"),
   FeatureRow(
     feature: .autoBufferRegistration, name: "AUTO_BUF_REG", since: "6.16",
     gives: "zero-copy: uncompressed layers are read straight into the request's pages",

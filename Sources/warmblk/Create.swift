@@ -10,11 +10,12 @@ struct Create: ParsableCommand {
       Makes DIR, or fills it if it is empty: upper.data and upper.index, which keep what is written, and image.json,
       which is the disk. The folder may be moved; the layers of the parent stay where they are.
 
-        warmblk create --size 10G -o work                        a blank disk
-        warmblk create --parent web/image.json -o work           what is written to it does not touch the parent
-        warmblk create --parent web/image.json --size 20G -o work  larger than the parent
+        warmblk create --size 10G -o work
+        warmblk create --parent web/image.json -o work
+        warmblk create --parent web/image.json --size 20G -o work
 
-      Prints the path of the configuration, for `warmblk add --config`. Nothing is ever replaced.
+      The first is blank; the others begin as the parent is, which nothing that is written changes. Prints the path of
+      the configuration, for `warmblk add --config`. Nothing is ever replaced.
       """)
 
   @Option(
@@ -32,7 +33,7 @@ struct Create: ParsableCommand {
 
   @Flag(
     help:
-      "Keep what is written at its own place in a sparse file, instead of appending it: faster, and a discard that hides data of the parent takes space."
+      "Keep each sector at its own place in a sparse file, overlaybd's other kind of upper, instead of appending what is written."
   )
   var sparse = false
 

@@ -12,6 +12,7 @@ struct Inspect: ParsableCommand {
 
         warmblk inspect /images/web/image.json
         warmblk inspect --verify layer.tar
+        warmblk inspect work/image.json         a writable disk: what is live, garbage, torn, or left by a killed server
 
       With --verify everything is read and every checksum and bound is checked; without it only the structures are.
       Each finding names the file, the offset, what was expected and what is there. A damaged layer cannot be repaired:
@@ -38,7 +39,9 @@ struct Inspect: ParsableCommand {
     var inspections: [Inspection] = []
     for path in paths {
       let line = ProgressLine("verifying \(path):")
-      let inspection = Inspector.inspect(path, verify: verify) { line.show($0) }
+      let inspection = Inspector.inspect(path, verify: verify, pendingFolder: RunDirectory.standard().path) {
+        line.show($0)
+      }
       line.end()
       inspections.append(inspection)
       if !json { print("\(inspection)") }

@@ -29,6 +29,7 @@ struct ControlTests {
     let plan = RecordingPlan(path: "/a b/x.trace", form: .overlaybd, durationMax: 5, idleMax: nil, bytesMax: 1 << 20)
     for request in [
       ControlRequest.startRecording(plan: plan), .stopRecording, .grade(path: "/a b/r.json"), .releaseDisk,
+      .grow(bytes: .max, hidden: [1, .max]),
     ] {
       let line = try ControlLine.encode(request)
       #expect(line.last == 10 && !line.dropLast().contains(10))

@@ -191,6 +191,24 @@ struct DamageTests {
     }
   }
 
+  @Test("Entries of a log lose what is not in the data file, and zeroes need nothing there")
+  func cutLog() throws {
+    let entries = [
+      Segment(offset: 0, length: 8, moffset: 8), Segment(offset: 4, length: 8, moffset: 16),
+      Segment(offset: 20, length: 4, moffset: 24), Segment(offset: 30, length: 4, moffset: 1 << 54, isZeroed: true),
+      Segment(offset: 40, length: 4, moffset: 7), Segment(offset: 50, length: 4, moffset: Segment.maxMoffset),
+    ]
+    let log = try decodeIndexLog(Self.log(entries, rest: []).span.bytes)
+    let (segments, cut) = log.replayed(within: 20 * 512 + 511)
+    #expect(cut == 4)
+    #expect(
+      segments == [
+        Segment(offset: 0, length: 4, moffset: 8), Segment(offset: 4, length: 4, moffset: 16),
+        Segment(offset: 30, length: 4, moffset: 1 << 54, isZeroed: true),
+      ])
+    #expect(log.replayed(within: 4096).segments == [segments[2]])
+  }
+
   @Test("What is not a writable layer's index is refused")
   func wrongLogs() {
     func error(_ bytes: [UInt8]) -> LSMTError? {
