@@ -54,6 +54,3 @@ static inline int clinux_birth_time(int fd, int64_t *seconds, uint32_t *nanoseco
 static inline ssize_t clinux_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset) {
   return syscall(SYS_pwritev, fd, vectors, (unsigned long)count, (long)offset, 0L);
 }
-/// Where data begins (SEEK_DATA, 3), or where it ends (SEEK_HOLE, 4), at or after an offset.
-static inline int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, 3); }
-static inline int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, 4); }

@@ -5,11 +5,10 @@ extension ImageConfig {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
     if case .refused = use, upper.data != nil || upper.index != nil {
-      throw .unsupported(
+      throw .invalid(
         name: name, field: upper.data != nil ? "upper.data" : "upper.index",
-        advice:
-          "remove `upper` to use the layers below it, or make it one of `lowers` with `warmblk seal` or `warmblk commit`"
-      )
+        problem: "is a writable layer, and an image is wanted here that does not change: make it one of `lowers` with "
+          + "`warmblk seal` or `warmblk commit`, or remove `upper` to use what is below it")
     }
     if upper.target != nil || upper.gzipIndex != nil {
       throw .unsupported(

@@ -66,7 +66,7 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   /// and the size of the device is known.
   init(
     disk: Disk, log: PendingLog, header: LayerRecord, indexHeader: [UInt8], deviceBytes: UInt64,
-    compactionFloor: UInt64 = 1 << 20
+    compactionFloor: UInt64
   ) throws(UpperOpenError) {
     precondition(log.capacity >= UInt64(2 * Self.piecesMax))
     self.disk = disk
