@@ -31,6 +31,9 @@ static inline int clinux_find_lock(int fd, int64_t start, int64_t length, int64_
 static inline int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
   return (int)syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
+/// Where data begins (SEEK_DATA, 3), or where it ends (SEEK_HOLE, 4), at or after an offset.
+static inline int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, 3); }
+static inline int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, 4); }
 /// A file in memory without a name.
 static inline int clinux_memfd(const char *name) { return (int)syscall(SYS_memfd_create, name, 1U /* MFD_CLOEXEC */); }
 /// Asks the file system to change the blocks of a new file in place.

@@ -244,7 +244,7 @@ struct CrashRun {
       }
     } catch { noteLoss() }
     for sector in now.indices where failure == nil {
-      guard let value = Self.value(of: sector, in: upper), now[sector].contains(value) else {
+      guard now[sector].contains(Self.value(of: sector, in: upper)) else {
         failure = "sector \(sector) is another one after a compaction"
         return
       }
