@@ -20,12 +20,20 @@ extension Server {
   ) throws(HostError) {
     ServerProcess.prepare(log)
     let isAlive = state.server.isAlive
-    // What may be open only once is with the server that lives.
-    let isWritable = options.config.isWritable && !options.isReadOnly
-    if isAlive, isWritable { try askToLeave(state) }
-    let (opened, upper) = try openSame(state, report)
-    if isAlive, !isWritable { try askToLeave(state) }
-    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded, log)
+    let opened = try openImage()
+    let isWritable = state.upper != nil
+    if !isWritable { try refuseOtherSize(state, opened.virtualSize) }
+    if isAlive { try askToLeave(state) }
+    // What may be open only once was with the last server.
+    let upper = try openUpperOfDead(opened)
+    if isWritable != (upper != nil) {
+      throw .refused(
+        "\(state.device) was made \(state.upper == nil ? "read-only" : "with a writable layer"), and \(state.config) is not that "
+          + "now: put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
+    }
+    if let upper { try refuseOtherSize(state, upper.upper.virtualSize, mayHaveGrown: true) }
+    ServerProcess.leaveMountTable(
+      needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + (upper?.paths ?? []), log)
     let counters = try HostError.describing("open \(directory.countersPath(state.id))") { () throws(Errno) in
       try CounterPage(continuing: directory.countersPath(state.id), queues: state.queues)
     }
@@ -40,10 +48,10 @@ extension Server {
     // The disk answers from here on. What the last server said of a prefetch is over.
     _ = unlink(directory.warmPath(state.id))
     let watch = opened.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
-    let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
+    let upperWatch = upper.map { UpperStatus.Watch($0.upper, path: directory.upperPath(device.id)) }
     let handOver = try HandOver()
     let control = try ControlServer(device, directory, nil, handOver, log)
-    try directory.write(successor(of: state, device))
+    try directory.write(successor(of: state, device, upper))
     lock.release()
     watch?.report(log)
     upperWatch?.report()
@@ -52,27 +60,40 @@ extension Server {
       "goes on with \(device.path), \(isAlive ? "handed over by" : "after the death of") pid \(state.server.pid)")
     try serve(
       device,
-      Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil), signals)
+      Helpers(
+        control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil), signals)
   }
 
-  /// The image and its upper, which must be those that the device was made of, as far as their size tells.
-  private func openSame(
-    _ state: DeviceState, _ report: (StartMessage) throws(HostError) -> Void
-  ) throws(HostError) -> (Image, OpenUpper?) {
-    let image = try openImage()
-    let upper = try openUpper(image, report)
-    let size = upper?.upper.virtualSize ?? image.virtualSize
-    if size == state.size { return (image, upper) }
+  /// The writable layer. A server that is gone for those who look at processes may have it open for a moment still.
+  private func openUpperOfDead(_ image: Image) throws(HostError) -> OpenUpper? {
+    let deadline = Deadline(milliseconds: options.device.timeout * 1000)
+    while true {
+      do throws(HostError) {
+        // What was mended is for the log: that a killed server has left something is as it should be.
+        return try openUpper(image) { _ in }
+      } catch {
+        guard case .upper(.inUse) = error, !deadline.hasPassed else { throw error }
+      }
+      usleep(500)
+    }
+  }
+
+  /// The image must be the one that the device was made of, as far as its size tells. A server that died while its disk grew
+  /// has made the upper larger before the kernel heard of it.
+  private func refuseOtherSize(_ state: DeviceState, _ bytes: UInt64, mayHaveGrown: Bool = false) throws(HostError) {
+    if bytes == state.size || mayHaveGrown && bytes > state.size { return }
     throw .refused(
-      "\(state.config) is a disk of \(size) bytes now, and \(state.device) has \(state.size): it cannot be served with "
-        + "that; put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
+      "\(state.config) is a disk of \(bytes) bytes now, and \(state.device) has \(state.size): it cannot be "
+        + "served with that; put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
   }
 
-  private func successor(of state: DeviceState, _ device: Device) -> DeviceState {
+  private func successor(of state: DeviceState, _ device: Device, _ upper: OpenUpper?) -> DeviceState {
     var next = state
     next.server = identity
     next.program = ServerProcess.program
     next.layers = device.image.layers.map(\.blob.path)
+    next.upper = upper?.state
+    if let sectors = BlockDevice(id: state.id).sectors { next.size = sectors * 512 }
     next.keeper = options.keeper
     next.settings = options.settings
     next.recoveries += 1
@@ -93,13 +114,11 @@ extension Server {
   }
 
   /// Leaves the disk to the server that asked for it. The record stays: it names this process, which is gone then.
-  func leave(_ device: Device) {
-    if device.leave(Deadline(milliseconds: Self.leaveMilliseconds)) {
-      log.info("\(device.path) is handed over, with nothing under way")
-      return
-    }
-    log.info("\(device.path) is handed over; what is under way is sent to the next server")
-    // Queues still use what would be released on the way out.
+  func leave(_ device: Device) -> Never {
+    let isDone = device.leave(Deadline(milliseconds: Self.leaveMilliseconds))
+    let rest = isDone ? "with nothing under way" : "and what is under way is sent to the next server"
+    log.info("\(device.path) is handed over, \(rest)")
+    // At once: what no flush has covered is in files, and threads may still use what would be released on the way out.
     _exit(0)
   }
 }
@@ -116,9 +135,4 @@ extension ServerOptions {
     settings = state.settings
     keeper = state.keeper
   }
-}
-
-extension ImageConfig {
-  /// Whether it has a layer that one server at a time may have open.
-  var isWritable: Bool { upper.data != nil || upper.index != nil }
 }

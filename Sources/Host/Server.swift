@@ -145,7 +145,7 @@ struct Server {
     if !helpers.control.stop(Self.writingTime) {
       log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
     }
-    if isWanted { return leave(device) }
+    if isWanted { leave(device) }
     while signals.next() != nil {}
     signals.release()
     if let failure = device.failure {

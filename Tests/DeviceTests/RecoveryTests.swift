@@ -53,7 +53,7 @@ extension OnDevice {
         }
         print("\(codec): killed under load, the longest waits were \(pauses.map { "\(Int($0)) ms" })")
         try steady.stop()
-        try crowd.stop()
+        try crowd.stop(disk)
         try disk.reading(direct: true) { try $0.compare(with: content, "after three deaths") }
         let row = try Warmblk.row(disk)
         #expect(row.recoveries == 3 && row.errors == 0 && row.state == "live", "\(row)")
@@ -115,7 +115,7 @@ extension OnDevice {
       let pid = try killServer(disk)
       try waitForNext(disk, after: pid)
       try disk.reading(direct: true) { try $0.compare(with: content, "after the death") }
-      try crowd.stop()
+      try crowd.stop(disk)
       try Warmblk.del(disk)
     }
 
@@ -177,7 +177,7 @@ extension OnDevice {
       #expect(Set(pids).count == pids.count, "\(pids)")
       #expect(Guest.servers() == [pids.last!], "\(Guest.servers()), \(pids)")
       try steady.stop()
-      try crowd.stop()
+      try crowd.stop(disk)
       let row = try Warmblk.row(disk)
       #expect(row.recoveries == 6 && row.errors == 0, "\(row)")
       // The watcher looks after the last of them too.
