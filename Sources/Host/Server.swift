@@ -197,6 +197,7 @@ struct Server {
     } catch {
       throw .upper(error)
     }
+    for line in upper.removedLogs { log.notice("\(line)") }
     do throws(HostError) {
       for line in upper.recovery.lines {
         log.notice("\(line)")
