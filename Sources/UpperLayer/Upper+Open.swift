@@ -65,7 +65,9 @@ extension Upper {
     let identity = try UpperError.describing("asking what file it is", files.data) { () throws(Errno) in
       try PendingLog.Identity(data, uuid: header.uuid)
     }
+    let orphans = PendingLog.removeOrphans(in: pendingFolder)
     let (log, pendingPath, voided) = try PendingLog.open(folder: pendingFolder, for: identity)
+    log.note(absolutePath(of: files.data).flatMap { PendingLog.Origin(data, path: $0) })
     _ = unlink(FileDisk.temporaryPath(of: files.index))
     let disk = FileDisk(data: data, index: index, indexPath: files.index)
     let append: AppendUpper<FileDisk>
@@ -91,7 +93,14 @@ extension Upper {
     var adopted = header
     adopted.virtualSize = deviceBytes
     return Upper(
-      files: files, header: adopted, disk: disk, append: append, pendingPath: pendingPath, recovery: report)
+      files: files, header: adopted, disk: disk, append: append, pendingPath: pendingPath, recovery: report,
+      removedLogs: orphans.map(\.line))
+  }
+
+  private static func absolutePath(of path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
   }
 
   private static func openForWriting(_ path: String) throws(UpperError) -> Descriptor {

@@ -17,6 +17,9 @@ public final class Upper: @unchecked Sendable {
   public let header: LayerRecord
   /// What was found on opening.
   public let recovery: RecoveryReport
+  /// Logs of other layers' pending entries that were removed on opening, as their data files do not exist any more: a line
+  /// for the log each.
+  public let removedLogs: [String]
   /// Where each sector is; for readers.
   public let index: UpperIndex
   /// The data file, for readers; valid as long as this object lives.
@@ -28,12 +31,13 @@ public final class Upper: @unchecked Sendable {
 
   init(
     files: UpperFiles, header: LayerRecord, disk: FileDisk, append: AppendUpper<FileDisk>, pendingPath: String,
-    recovery: RecoveryReport
+    recovery: RecoveryReport, removedLogs: [String]
   ) {
     self.files = files
     kind = .append
     self.header = header
     self.recovery = recovery
+    self.removedLogs = removedLogs
     index = append.index
     dataDescriptor = disk.dataDescriptor
     self.append = append

@@ -89,6 +89,27 @@ extension OnDevice {
       try Warmblk.del(disk)
     }
 
+    @Test("a disk whose server died while it grew can be grown again")
+    func growing() throws {
+      if Guest.kernel == "6.12" { return }
+      let image = try WritableImage(.tmpfs, "--parent", try Sample.image(.lz4), "--size", "32M")
+      let disk = try Warmblk.add(image.config, "--no-watch")
+      let before = try need("sh", "-c", "head -c 8M $0 | md5sum", disk.path)
+      kill(try #require(try Warmblk.row(disk).pid), SIGKILL)
+      try #require(Deadline(milliseconds: 5000).wait { (try? Warmblk.row(disk).state) == "dead" })
+      // As far as a server gets that dies before it has told the driver.
+      try need(Guest.binary, "resize", "--config", image.config, "64M")
+      #expect(try Warmblk.start(["recover", "-n", "\(disk.id)"]).wait(seconds: Self.patience + 15).succeeded)
+      #expect(try Warmblk.row(disk).size == 32 << 20)
+      for _ in 0..<2 {
+        try need(Guest.binary, "resize", "-n", "\(disk.id)", "64M")
+        #expect(try Warmblk.row(disk).size == 64 << 20 && disk.attribute("size") == "\((64 << 20) / 512)")
+      }
+      #expect(try need("sh", "-c", "head -c 8M $0 | md5sum", disk.path) == before)
+      #expect(try need("sh", "-c", "tail -c 32M $0 | tr -d '\\000' | wc -c", disk.path) == "0\n")
+      try Warmblk.del(disk)
+    }
+
     @Test("an image that lost its upper, or got one, is not served in the place of what it was")
     func otherKind() throws {
       let image = try WritableImage(.ext4, "--parent", try Sample.image(.none))
