@@ -23,9 +23,17 @@ extension Server {
     // What may be open only once is with the server that lives.
     let isWritable = options.config.isWritable && !options.isReadOnly
     if isAlive, isWritable { try askToLeave(state) }
+    try completed(report).goOn(state, lock, signals, isHandedOver: isAlive, report: report)
+  }
+
+  private func goOn(
+    _ state: DeviceState, _ lock: DeviceLock, _ signals: borrowing SignalQueue, isHandedOver isAlive: Bool,
+    report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) {
+    let isWritable = options.config.isWritable && !options.isReadOnly
     let (opened, upper) = try openSame(state, report)
     if isAlive, !isWritable { try askToLeave(state) }
-    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded, log)
+    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + paths(of: upper), log)
     let counters = try HostError.describing("open \(directory.countersPath(state.id))") { () throws(Errno) in
       try CounterPage(continuing: directory.countersPath(state.id), queues: state.queues)
     }
@@ -40,10 +48,10 @@ extension Server {
     // The disk answers from here on. What the last server said of a prefetch is over.
     _ = unlink(directory.warmPath(state.id))
     let watch = opened.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
-    let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
+    let upperWatch = device.upper.map { _ in UpperStatus.Watch(device, path: directory.upperPath(device.id)) }
     let handOver = try HandOver()
     let control = try ControlServer(device, directory, nil, handOver, log)
-    try directory.write(successor(of: state, device))
+    try directory.write(successor(of: state, device, upper))
     lock.release()
     watch?.report(log)
     upperWatch?.report()
@@ -68,10 +76,11 @@ extension Server {
         + "that; put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
   }
 
-  private func successor(of state: DeviceState, _ device: Device) -> DeviceState {
+  private func successor(of state: DeviceState, _ device: Device, _ upper: OpenUpper?) -> DeviceState {
     var next = state
     next.server = identity
     next.program = ServerProcess.program
+    next.upper = upper?.state
     next.layers = device.image.layers.map(\.blob.path)
     next.keeper = options.keeper
     next.settings = options.settings

@@ -39,7 +39,7 @@ public struct ServerOptions: Sendable {
 
 /// One device, from this process's first breath to its last. Called once, by the only thread that there is.
 struct Server {
-  let options: ServerOptions
+  var options: ServerOptions
   let log: Logger
   let identity: ProcessIdentity
   private let mark: UInt64
@@ -64,12 +64,37 @@ struct Server {
   {
     ServerProcess.prepare(log)
     try directory.make()
+    try completed(report).serveNew(signals, report: report)
+  }
+
+  /// This server, with the configuration as it is once a snapshot that was begun has been completed.
+  func completed(_ report: (StartMessage) throws(HostError) -> Void) throws(HostError) -> Server {
+    guard let path = options.config.path, options.config.isWritable, !options.isReadOnly else { return self }
+    var next = self
+    let notes: [String]
+    do throws(ImageError) {
+      notes = try SnapshotJournal.complete(path, pendingFolder: directory.path)
+      if notes.isEmpty { return self }
+      let config = try ImageConfig.load(path)
+      next.options.config.lowers = config.lowers
+      next.options.config.upper = config.upper
+    } catch { throw .image(error) }
+    for note in notes {
+      log.notice("\(note)")
+      try report(.note(note))
+    }
+    return next
+  }
+
+  private func serveNew(_ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void)
+    throws(HostError)
+  {
     let image = try openImage()
     let plan = try WarmPlan.load(options.warm, image) { log.warning("\($0)") }
     let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
     let upper = try openUpper(image, report)
     ServerProcess.leaveMountTable(
-      needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + (upper?.paths ?? []), log)
+      needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + paths(of: upper), log)
     // It need not wait for the device.
     let warming: Warming?
     do throws(HostError) {
@@ -87,7 +112,7 @@ struct Server {
       throw error
     }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
-    let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
+    let upperWatch = device.upper.map { _ in UpperStatus.Watch(device, path: directory.upperPath(device.id)) }
     let handOver: HandOver
     let control: ControlServer
     do throws(HostError) {
@@ -158,6 +183,12 @@ struct Server {
       throw .refused("\(failure); \(device.path) \(end)")
     }
     try stop(device)
+  }
+
+  /// What the server of a writable device still looks at: a snapshot rewrites the configuration.
+  func paths(of upper: OpenUpper?) -> [String] {
+    guard let upper else { return [] }
+    return upper.paths + [options.config.path].compactMap(\.self)
   }
 
   func openImage() throws(HostError) -> Image {
@@ -328,8 +359,9 @@ struct Server {
   /// The last failure that queues counted, in words.
   private func describe(_ counters: QueueCounters, _ device: Device) -> String {
     let layer = Int(counters.lastLayer)
-    let upper = options.config.upper.data ?? "?"
-    let path = layer < device.image.layers.count ? device.image.layers[layer].blob.path : upper
+    let layers = device.image.layers
+    let upper = device.upper?.files.data ?? "?"
+    let path = layer < layers.count ? layers[layer].blob.path : device.frozen?.files.data ?? upper
     let place = "layer \(layer), \(path), at offset \(counters.lastOffset)"
     let reason = counters.lastCode == 0 ? "the file ends too early" : "\(Errno(rawValue: counters.lastCode))"
     return switch QueueCounters.Failure(rawValue: counters.lastKind) {

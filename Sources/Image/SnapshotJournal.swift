@@ -120,7 +120,8 @@ public struct SnapshotJournal: Equatable, Sendable {
   }
 
   /// Has the configuration name the old upper, which is sealed, as its topmost layer, and the new one.
-  public func rewriteConfig() throws(ImageError) {
+  /// `layerBytes`: of its file.
+  public func rewriteConfig(layerBytes: UInt64) throws(ImageError) {
     let named = try ImageConfig.load(config).upperFiles()
     if let named, Self.areSame(named.data, new.data) { return }
     guard let named, Self.areSame(named.data, old.data) else {
@@ -128,24 +129,10 @@ public struct SnapshotJournal: Equatable, Sendable {
         "\(config): its upper is \(named?.data ?? "gone"), and \(path) has begun a snapshot of \(old.data): put the "
           + "configuration back as it was, or remove the journal if the image is as you want it")
     }
-    var status = stat()
-    guard stat(old.data, &status) == 0 else {
-      throw .system(call: "looking at the sealed layer", path: old.data, .last)
-    }
     var edit = try ConfigEdit(config)
-    try edit.lowerUpper(size: UInt64(status.st_size))
+    try edit.lowerUpper(size: layerBytes)
     edit.setUpper(data: name(of: new.data), index: name(of: new.index))
     try edit.save()
-  }
-
-  /// Removes the index file of the old upper, which has no meaning any more.
-  public func removeOldIndex() { _ = unlink(old.index) }
-
-  /// What is to be done once the old upper is sealed; it may have been done in part.
-  public func finish() throws(ImageError) {
-    try rewriteConfig()
-    removeOldIndex()
-    try remove()
   }
 
   // MARK: Completing
@@ -171,7 +158,14 @@ public struct SnapshotJournal: Equatable, Sendable {
     } catch {
       if case .sealed = error {} else { throw .upper(error) }
     }
-    try finish()
+    var status = stat()
+    guard stat(old.data, &status) == 0 else {
+      throw .system(call: "looking at the sealed layer", path: old.data, .last)
+    }
+    try rewriteConfig(layerBytes: UInt64(status.st_size))
+    // It has no meaning any more.
+    _ = unlink(old.index)
+    try remove()
     notes.append("completed the snapshot that was begun: \(old.data) is a layer of \(config), \(new.data) its upper")
     return notes
   }
