@@ -44,10 +44,11 @@ extension Device {
     if frozen != nil {
       throw .invalidOption("the last snapshot of \(path) is not finished: try again")
     }
-    // The upper is a layer more in the queues' table.
-    if layers.count >= SegmentMap.maxLayers {
+    // With the upper, which becomes one.
+    if layers.count > SegmentMap.maxLayers {
       throw .invalidOption(
-        "\(path) has \(layers.count) layers, and no image can have more: merge some with `warmblk merge`, and add it again")
+        "\(path) has \(layers.count - 1) layers, and no image can have more: merge some with `warmblk merge`, and add it again"
+      )
     }
     if layers.nextSlot >= slotsEnd {
       throw .invalidOption(

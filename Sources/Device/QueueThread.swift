@@ -114,7 +114,8 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        spareSlots: plan.spareSlots, dataPath: plan.source.dataPath, mailbox: plan.mailbox, port: plan.port, upper: plan.upper)
+        spareSlots: plan.spareSlots, dataPath: plan.source.dataPath, mailbox: plan.mailbox, port: plan.port,
+        upper: plan.upper)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {

@@ -23,7 +23,7 @@ final class ControlLoop {
   /// What is under way beside all this, and who waits for it.
   private var operation: LiveOperation?
   private var asker: ControlConnection?
-  private let operationEnd: Descriptor
+  private let operationEnd: OperationEnd
   /// A snapshot that was switched to, but not finished.
   private var snapshot: SnapshotWork?
   /// How the last recording that ended by itself has ended, until somebody asks.
@@ -34,9 +34,7 @@ final class ControlLoop {
     _ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ handOver: HandOver, _ wake: Int32,
     _ log: Logger
   ) throws(HostError) {
-    operationEnd = try HostError.describing("make an event descriptor") { () throws(Errno) in
-      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
-    }
+    operationEnd = try OperationEnd()
     self.directory = directory
     self.handOver = handOver
     self.device = device
@@ -59,7 +57,7 @@ final class ControlLoop {
       var entries = [
         pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
         pollfd(fd: room ? listener : -1, events: Int16(POLLIN), revents: 0),
-        pollfd(fd: operationEnd.rawValue, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: operationEnd.descriptor, events: Int16(POLLIN), revents: 0),
       ]
       entries += peers.map(\.pollEntry)
       let patience = recording?.patience ?? (peers.isEmpty ? -1 : operation == nil ? 1000 : 200)
@@ -67,10 +65,7 @@ final class ControlLoop {
       if entries[0].revents != 0 { break }
       for (peer, entry) in zip(peers, entries[3...]) where entry.revents != 0 { serve(peer) }
       if entries[1].revents != 0 { acceptPeer() }
-      if entries[2].revents != 0 {
-        var count: UInt64 = 0
-        _ = read(operationEnd.rawValue, &count, 8)
-      }
+      if entries[2].revents != 0 { operationEnd.forget() }
       followOperation()
       peers.removeAll(where: \.isOver)
       if let reason = recording?.step() { end(reason) }
@@ -177,7 +172,7 @@ final class ControlLoop {
     let follow = operation
     if let follow, let asker { settle(follow, asker, .failure(.refused("a snapshot was asked for: compact again"))) }
     operation = try LiveOperation(
-      "snapshot", device: device.id, after: follow, ended: operationEnd.rawValue
+      "snapshot", device: device.id, after: follow, end: operationEnd
     ) { _ throws(HostError) in
       if let unfinished, unfinished.isUnfinished { _ = try unfinished.finish() }
       try work.begin()
@@ -191,7 +186,7 @@ final class ControlLoop {
     try refuseIfBusy()
     let device = device
     operation = try LiveOperation(
-      "compaction", device: device.id, after: nil, ended: operationEnd.rawValue
+      "compaction", device: device.id, after: nil, end: operationEnd
     ) { operation throws(HostError) in
       .compacted(report: try Compacting.perform(on: device, bytesPerSecond: bytesPerSecond, operation))
     }

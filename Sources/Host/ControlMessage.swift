@@ -26,7 +26,9 @@ enum ControlRequest: Codable, Equatable {
   case compact(bytesPerSecond: UInt64?)
 
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "handOver", "grow", "snapshot", "compact"]
+  static let names = [
+    "startRecording", "stopRecording", "grade", "releaseDisk", "handOver", "grow", "snapshot", "compact",
+  ]
 }
 
 /// The answer, one line of JSON.

@@ -3,6 +3,30 @@ import Glibc
 import Posix
 import Synchronization
 
+/// What the thread of an operation tells the control thread, which waits for many things.
+final class OperationEnd: Sendable {
+  private let wake: Descriptor
+
+  init() throws(HostError) {
+    wake = try HostError.describing("make an event descriptor") { () throws(Errno) in
+      Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
+    }
+  }
+
+  /// Readable once it was told.
+  var descriptor: Int32 { wake.rawValue }
+
+  func tell() {
+    var one: UInt64 = 1
+    _ = write(wake.rawValue, &one, 8)
+  }
+
+  func forget() {
+    var count: UInt64 = 0
+    _ = read(wake.rawValue, &count, 8)
+  }
+}
+
 /// Something long that a device's server does beside all else, on a thread of its own.
 final class LiveOperation: Sendable {
   /// For messages.
@@ -11,9 +35,9 @@ final class LiveOperation: Sendable {
   private let result = OneShot<Result<ControlReply, HostError>>()
   private let latest = Mutex<ControlReply?>(nil)
 
-  /// Starts it, when `previous` has ended, which is told to. `ended` is an event descriptor that is written at the end.
+  /// Starts it, when `previous` has ended, which is told to. `end` is told of its own end.
   init(
-    _ name: String, device: UInt32, after previous: LiveOperation?, ended: Int32,
+    _ name: String, device: UInt32, after previous: LiveOperation?, end: OperationEnd,
     _ body: @escaping @Sendable (LiveOperation) throws(HostError) -> ControlReply
   ) throws(HostError) {
     self.name = name
@@ -28,8 +52,7 @@ final class LiveOperation: Sendable {
         } catch {
           result.set(.failure(error))
         }
-        var one: UInt64 = 1
-        _ = write(ended, &one, 8)
+        end.tell()
       }
     }
     thread.detach()

@@ -23,17 +23,20 @@ extension Server {
     // What may be open only once is with the server that lives.
     let isWritable = options.config.isWritable && !options.isReadOnly
     if isAlive, isWritable { try askToLeave(state) }
-    try completed(report).goOn(state, lock, signals, isHandedOver: isAlive, report: report)
+    let server = try completed(report)
+    let (device, helpers) = try server.goOn(state, lock, isHandedOver: isAlive, report: report)
+    try server.serve(device, helpers, signals)
   }
 
   private func goOn(
-    _ state: DeviceState, _ lock: DeviceLock, _ signals: borrowing SignalQueue, isHandedOver isAlive: Bool,
+    _ state: DeviceState, _ lock: DeviceLock, isHandedOver isAlive: Bool,
     report: (StartMessage) throws(HostError) -> Void
-  ) throws(HostError) {
+  ) throws(HostError) -> (Device, Helpers) {
     let isWritable = options.config.isWritable && !options.isReadOnly
     let (opened, upper) = try openSame(state, report)
     if isAlive, !isWritable { try askToLeave(state) }
-    ServerProcess.leaveMountTable(needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + paths(of: upper), log)
+    ServerProcess.leaveMountTable(
+      needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + paths(of: upper), log)
     let counters = try HostError.describing("open \(directory.countersPath(state.id))") { () throws(Errno) in
       try CounterPage(continuing: directory.countersPath(state.id), queues: state.queues)
     }
@@ -58,9 +61,9 @@ extension Server {
     try report(.ready(device.id))
     log.info(
       "goes on with \(device.path), \(isAlive ? "handed over by" : "after the death of") pid \(state.server.pid)")
-    try serve(
-      device,
-      Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil), signals)
+    return (
+      device, Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil)
+    )
   }
 
   /// The image and its upper, which must be those that the device was made of, as far as their size tells.

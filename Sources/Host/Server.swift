@@ -64,7 +64,9 @@ struct Server {
   {
     ServerProcess.prepare(log)
     try directory.make()
-    try completed(report).serveNew(signals, report: report)
+    let server = try completed(report)
+    let (device, helpers) = try server.bringUp(signals, report: report)
+    try server.serve(device, helpers, signals)
   }
 
   /// This server, with the configuration as it is once a snapshot that was begun has been completed.
@@ -86,9 +88,10 @@ struct Server {
     return next
   }
 
-  private func serveNew(_ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void)
-    throws(HostError)
-  {
+  /// Makes the device. What it was made of is the device's alone from then on: a snapshot puts other things in its place.
+  private func bringUp(
+    _ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) -> (Device, Helpers) {
     let image = try openImage()
     let plan = try WarmPlan.load(options.warm, image) { log.warning("\($0)") }
     let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
@@ -145,10 +148,10 @@ struct Server {
     log.info(
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
-    try serve(
+    return (
       device,
-      Helpers(
-        control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: warming), signals)
+      Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: warming)
+    )
   }
 
   /// What works beside the queues of a device.
@@ -162,8 +165,7 @@ struct Server {
 
   /// Serves a device that is handed over, to its end or until another server takes it.
   func serve(_ device: Device, _ helpers: Helpers, _ signals: borrowing SignalQueue) throws(HostError) {
-    let image = device.image
-    image.remote?.startDownload(of: image)
+    device.image.remote?.startDownload(of: device.image)
     let isWanted = waitForEnd(device, signals, helpers)
     helpers.warming?.stop()
     // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.

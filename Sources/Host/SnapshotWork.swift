@@ -124,6 +124,8 @@ final class SnapshotWork: @unchecked Sendable {
         "\(error). Writes go to \(named.data), and nothing is lost; what is left of the snapshot is done by the next "
           + "`warmblk snapshot`, or when the image is opened the next time")
     }
+    // Nobody reads from its index any more.
+    defer { self.old = nil }
     return Snapshots.Report(
       layer: journal.old.data, layerBytes: layerBytes, uuid: old.header.uuid.description, upper: named.data,
       config: journal.config, pausesMicroseconds: pauses.map { $0 / 1000 })

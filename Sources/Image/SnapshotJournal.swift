@@ -156,7 +156,10 @@ public struct SnapshotJournal: Equatable, Sendable {
         throw .system(call: "ending it", path: old.data, error)
       }
     } catch {
-      if case .sealed = error {} else { throw .upper(error) }
+      guard case .sealed = error else { throw .upper(error) }
+      if let data = try? Descriptor.open(old.data) {
+        UpperFiles.removePending(of: data, uuid: oldUUID, pendingFolder: pendingFolder)
+      }
     }
     var status = stat()
     guard stat(old.data, &status) == 0 else {

@@ -35,7 +35,9 @@ extension OnDevice {
         ] + (checks ? ["--verify_only"] : ["--rate_iops=,120", "--do_verify=1"]))
     }
 
-    @Test("twenty snapshots under load: nothing is lost, the pauses are short, and the image is the same when it is added again")
+    @Test(
+      "twenty snapshots under load: nothing is lost, the pauses are short, and the image is the same when it is added again"
+    )
     func underLoad() throws {
       let scratch = try Scratch()
       let disk = try BlankDisk(scratch, size: "32M", "--queues=2")

@@ -86,7 +86,9 @@ final class SnapshotStack {
       let new = LayerTable(entries, nextSlot: table.nextSlot)
       let second: UInt64
       do throws(DeviceError) {
-        second = try pause([]) { () throws(DeviceError) in PausePoint.Change(source: source(new, next, frozen: nil), upper: next) }
+        second = try pause([]) { () throws(DeviceError) in
+          PausePoint.Change(source: source(new, next, frozen: nil), upper: next)
+        }
       } catch {
         fatalError("the second pause: \(error)")
       }

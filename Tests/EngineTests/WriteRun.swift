@@ -141,7 +141,8 @@ final class WriteRun: @unchecked Sendable {
 
     init(
       pages: consuming RequestPages, transport: FakeTransport, source: QueueSource, depth: Int,
-      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts, recorder: UnsafeMutablePointer<TouchSlot>,
+      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts,
+      recorder: UnsafeMutablePointer<TouchSlot>,
       pausePoint: PausePoint?
     ) {
       self.pausePoint = pausePoint

@@ -144,7 +144,9 @@ struct SnapshotJournalTests {
     let left = try listDirectory(disk.run)
     #expect(left.isEmpty, "\(left)")
     let text = String(decoding: try readFile(disk.config), as: UTF8.self)
-    if step != .files { #expect(text.contains("\"elsewhere/") == false && text.contains("\"0/upper.data\""), "\(text)") }
+    if step != .files {
+      #expect(text.contains("\"elsewhere/") == false && text.contains("\"0/upper.data\""), "\(text)")
+    }
   }
 
   @Test("refuses to complete with files that are missing or of other layers, and names them")
