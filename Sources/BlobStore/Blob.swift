@@ -30,17 +30,18 @@ public final class Blob: Sendable {
     }
   }
 
-  /// Opens the regular file at `path` and looks through its tar, if there is one.
-  public convenience init(path: String) throws(BlobError) {
+  /// Opens the regular file at `path` and looks through its tar, if there is one. `openPath`: another way to the same file,
+  /// where `path` does not lead to it.
+  public convenience init(path: String, openedBy openPath: String? = nil) throws(BlobError) {
     // Looked at before opening, because opening a pipe would wait for its other end.
     var kind = stat()
-    guard stat(path, &kind) == 0 else { throw .system(call: "stat", path: path, .last) }
+    guard stat(openPath ?? path, &kind) == 0 else { throw .system(call: "stat", path: path, .last) }
     guard kind.st_mode & S_IFMT == S_IFREG else { throw .notRegularFile(path: path) }
     let descriptor: Descriptor
     let size: UInt64
     let method: ReadMethod
     do throws(Errno) {
-      let file = try Descriptor.open(path)
+      let file = try Descriptor.open(openPath ?? path)
       size = UInt64(max(0, try file.status().st_size))
       method = try ReadMethod(of: file.rawValue)
       descriptor = file

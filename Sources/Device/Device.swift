@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Image
 import Posix
+import Synchronization
 import Ublk
 import UpperLayer
 
@@ -21,10 +22,10 @@ public final class Device: @unchecked Sendable {
   public let features: Features
   /// How data gets into requests.
   public let dataPath: DataPath
-  /// The image that is served, without its upper; it lives as long as the device.
-  public let image: Image
-  /// The writable layer on top of the image; nil in a read-only device.
-  public let upper: Upper?
+  /// The image that is served, without its upper. A snapshot puts another one in its place, with a layer more.
+  public var image: Image { stack.withLock(\.image) }
+  /// The writable layer on top of the image; nil in a read-only device. A snapshot puts another one in its place.
+  public var upper: Upper? { stack.withLock(\.upper) }
   /// Bytes of the disk.
   public var size: UInt64 { upper?.virtualSize ?? image.virtualSize }
   /// The numbers of its queues.
@@ -34,9 +35,22 @@ public final class Device: @unchecked Sendable {
   /// Holds its disk open for the sake of its page cache, if it is asked to.
   public let heldDisk: HeldDisk
 
+  /// What is served.
+  struct Stack {
+    var image: Image
+    var upper: Upper?
+    /// Between the two: what was the upper before a snapshot, until the image has it as a layer.
+    var frozen: Upper?
+  }
+
+  let stack: Mutex<Stack>
   var control: Control
-  private let layers: LayerTable
-  private let worker: UpperWorker?
+  /// The control thread's.
+  var layers: LayerTable
+  let worker: UpperWorker?
+  private(set) var pausePoints: [PausePoint] = []
+  /// The first slot of the queues' rings that is for uppers to come.
+  let firstSpareSlot: Int32
   private var upperIsClosed = false
   /// Of the layers' files, those that are written into requests from where they are mapped.
   private let mappedFiles: [MappedFile]
@@ -139,8 +153,7 @@ public final class Device: @unchecked Sendable {
     features = info.features
     let dataPath = Self.dataPath(info.features)
     self.dataPath = dataPath
-    self.image = image
-    self.upper = upper
+    stack = Mutex(Stack(image: image, upper: upper))
     worker = upper.map(UpperWorker.init)
     heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)")
     recorder = Recorder(queues: info.queues, deviceBytes: upper?.virtualSize ?? image.virtualSize)
@@ -149,6 +162,7 @@ public final class Device: @unchecked Sendable {
     let mapped = image.layers.map { layer in dataPath.isUserCopy ? Self.map(layer) : nil }
     mappedFiles = mapped.compactMap(\.self)
     layers = LayerTable(of: image, upper: upper, mapped: mapped.map { $0?.bytes })
+    firstSpareSlot = layers.nextSlot
   }
 
   /// A layer's file for copies out of the page cache. One that cannot be mapped is read into buffers, and so is one with
@@ -185,24 +199,34 @@ public final class Device: @unchecked Sendable {
     let character = try openCharacter(deadline)
     let slot = character.rawValue
     self.character = consume character
-    let source = QueueSource(
-      map: image.map.view, upper: upper?.index.view, upperLayer: UInt8(image.layers.count), layers: layers.base,
-      deviceSectors: size / 512, dataPath: dataPath)
+    let source = source(layers)
     try DeviceError.describing("start a thread for the upper") { () throws(Errno) in
       try worker?.start(name: "ublk\(id)-upper")
     }
     for queue in 0..<queueCount {
       let (mailbox, port, upperPort) = try ports()
+      let pausePoint = upper == nil ? nil : mailbox.map(PausePoint.init)
+      if let pausePoint { pausePoints.append(pausePoint) }
       let affinity = try DeviceError.driver { () throws(UblkError) in try control.affinity(id, queue: queue) }
       threads.append(
         try QueueThread(
           QueueThread.Plan(
             device: id, number: queue, depth: depth, requestBytesMax: requestBytesMax,
-            character: slot, affinity: affinity, files: layers.descriptors, source: source,
+            character: slot, affinity: affinity, files: layers.descriptors,
+            spareSlots: upper == nil ? 0 : LayerTable.spareSlots, source: source,
             counters: counters.counters(queue), latencies: counters.latencies(queue),
-            recorder: recorder.slot(queue), mailbox: mailbox, port: port, upper: upperPort, ended: ended.rawValue)))
+            recorder: recorder.slot(queue), mailbox: mailbox, port: port, upper: upperPort, pausePoint: pausePoint,
+            ended: ended.rawValue)))
     }
     for thread in threads { try thread.waitUntilServing(deadline) }
+  }
+
+  /// What the queues read from, with `layers` as their table.
+  func source(_ layers: borrowing LayerTable) -> QueueSource {
+    let stack = stack.withLock { $0 }
+    return QueueSource(
+      map: stack.image.map.view, upper: stack.upper?.index.view, upperLayer: UInt8(layers.count - 1),
+      frozen: stack.frozen?.index.view, layers: layers.base, deviceSectors: size / 512, dataPath: dataPath)
   }
 
   private static let writing = Parameters.Writing(
@@ -273,6 +297,8 @@ public final class Device: @unchecked Sendable {
   /// Makes durable what was written. Once the queues have ended.
   private func closeUpper(_ deadline: Deadline) throws(DeviceError) {
     guard let upper, let worker, !upperIsClosed else { return }
+    // All of it is durable; what is to be done with it is in the snapshot's journal.
+    try? stack.withLock(\.frozen)?.close()
     guard worker.stop(deadline) else {
       throw .timedOut(what: "the upper's disk does not answer; nothing is lost while the machine runs")
     }

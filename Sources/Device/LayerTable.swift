@@ -1,5 +1,6 @@
 import BlobStore
 import Image
+import LSMT
 import Posix
 import UpperLayer
 import ZFile
@@ -48,8 +49,14 @@ struct LayerSource: BitwiseCopyable {
 struct LayerTable: ~Copyable, @unchecked Sendable {
   let base: UnsafePointer<LayerSource>
   let count: Int
+  /// The first slot of a ring's table that no file of a layer has.
+  let nextSlot: Int32
 
-  init(_ layers: [LayerSource]) {
+  /// Slots of a ring's table for the uppers that one device may have after each other.
+  static let spareSlots = SegmentMap.maxLayers
+
+  init(_ layers: [LayerSource], nextSlot: Int32 = 0) {
+    self.nextSlot = nextSlot
     let memory = UnsafeMutablePointer<LayerSource>.allocate(capacity: max(1, layers.count))
     memory.initialize(from: layers, count: layers.count)
     base = UnsafePointer(memory)
@@ -74,14 +81,35 @@ struct LayerTable: ~Copyable, @unchecked Sendable {
         blocks: layer.blocks, view: isChecking ? remote.view.forCheckingReader : remote.view,
         memoryFile: LayerFile(slot: Int32(extra), descriptor: remote.memoryDescriptor))
     }
-    self.init(lowers + (upper.map { [Self.source(of: $0, slot: lowers.count + 1)] } ?? []))
+    self.init(
+      lowers + (upper.map { [Self.source(of: $0, slot: Int32(lowers.count + 1))] } ?? []), nextSlot: Int32(extra + 1))
   }
 
+  /// The table of one layer more, a new upper, whose file has the next slot.
+  func adding(_ upper: Upper) -> LayerTable {
+    LayerTable(entries + [Self.source(of: upper, slot: nextSlot)], nextSlot: nextSlot + 1)
+  }
+
+  /// The table in which layer `number` is read from a file that was opened anew; the slot has the same file still.
+  func replacing(_ number: Int, by layer: Layer) -> LayerTable {
+    var entries = entries
+    let old = entries[number]
+    entries[number] = LayerSource(
+      file: LayerFile(slot: old.file.slot, descriptor: layer.blob.fd), method: old.method,
+      payloadOffset: layer.blob.payloadOffset, blobBytes: layer.blobSize, blocks: layer.blocks)
+    return LayerTable(entries, nextSlot: nextSlot)
+  }
+
+  /// The file of the topmost layer.
+  var topFile: LayerFile { base[count - 1].file }
+
+  private var entries: [LayerSource] { Array(UnsafeBufferPointer(start: base, count: count)) }
+
   /// The upper as a layer: its sectors are those of its data file.
-  private static func source(of upper: Upper, slot: Int) -> LayerSource {
+  private static func source(of upper: Upper, slot: Int32) -> LayerSource {
     let method = try? ReadMethod(of: upper.dataDescriptor)
     return LayerSource(
-      file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor), method: method == .memory ? .memory : .ring,
+      file: LayerFile(slot: slot, descriptor: upper.dataDescriptor), method: method == .memory ? .memory : .ring,
       payloadOffset: 0, blobBytes: .max, blocks: nil)
   }
 

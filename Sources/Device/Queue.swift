@@ -13,18 +13,22 @@ struct QueueSource: @unchecked Sendable {
   let upper: UpperIndex.View?
   /// The writable layer's number in `layers`, behind those below it.
   let upperLayer: UInt8
+  /// What is mapped in a layer between the two that was writable a moment ago; nil but after a snapshot. Its number in
+  /// `layers` is the one before the upper's.
+  let frozen: UpperIndex.View?
   let layers: UnsafePointer<LayerSource>
   private let fixedSectors: UInt64
   /// How data gets into requests.
   let dataPath: DataPath
 
   init(
-    map: SegmentMap.View, upper: UpperIndex.View? = nil, upperLayer: UInt8 = .max,
+    map: SegmentMap.View, upper: UpperIndex.View? = nil, upperLayer: UInt8 = .max, frozen: UpperIndex.View? = nil,
     layers: UnsafePointer<LayerSource>, deviceSectors: UInt64, dataPath: DataPath
   ) {
     self.map = map
     self.upper = upper
     self.upperLayer = upperLayer
+    self.frozen = frozen
     self.layers = layers
     fixedSectors = deviceSectors
     self.dataPath = dataPath
@@ -47,10 +51,10 @@ struct QueueSource: @unchecked Sendable {
 ///        └─── several ──▶ start (Queue+Extents) ──▶ finishOperation (Queue+Operations) ──▶ start … ──▶ answer
 ///
 /// Bytes of a remote layer that are not here are wanted before they are read (Queue+Remote). What changes the disk goes
-/// another way (Queue+Writes).
+/// another way (Queue+Writes). Now and then all of it stops for a moment (Queue+Pause).
 struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   var transport: Transport
-  let source: QueueSource
+  var source: QueueSource
   let depth: Int
   let memory: RequestMemory
   let counters: UnsafeMutablePointer<QueueCounters>
@@ -64,8 +68,17 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   var decoder: BlockDecoder
   var blockCache: BlockCache
   private let pages: RequestPages
-  /// Requests that have arrived and were not answered.
+  /// Requests that have arrived, are not held, and were not answered.
   var inFlight = 0
+  /// Where the control thread's orders are; nil where it has none.
+  let pausePoint: PausePoint?
+  /// Whether arrivals are held.
+  var isPausing = false
+  /// Who waits for the moment in which nothing is in flight; nil when nobody does.
+  var pauseReply: OneShot<Int32>?
+  /// Tags whose requests are held, in the order of their arrival.
+  let held: UnsafeMutablePointer<UInt32>
+  var heldCount = 0
   /// Tags that will not get another request.
   private var retired = 0
   private var timerIsRunning = false
@@ -78,8 +91,10 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     transport: consuming Transport, source: QueueSource, depth: Int, pages: consuming RequestPages,
     blockCache: consuming BlockCache, decoder: consuming BlockDecoder,
     counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts,
-    recorder: UnsafeMutablePointer<TouchSlot>
+    recorder: UnsafeMutablePointer<TouchSlot>, pausePoint: PausePoint? = nil
   ) {
+    self.pausePoint = pausePoint
+    held = .allocate(capacity: depth)
     self.transport = transport
     self.source = source
     self.depth = depth
@@ -102,6 +117,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   deinit {
     states.deallocate()
     operations.deallocate()
+    held.deallocate()
     writes.deallocate()
   }
 
@@ -113,6 +129,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       eventTime = 0
       while let event = transport.nextEvent() { handle(event) }
       if writes.count > 0 { writeGathered() }
+      if isPausing { notePause() }
       if givesMemoryBack { giveMemoryBack() }
     }
     return true
@@ -122,13 +139,21 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   private mutating func handle(_ event: Event) {
     switch event.kindNumber {
     case Event.Kind.tag.rawValue:
-      if event.result == 0 { arrive(event.index) } else { retire(event.index, event.result) }
+      if event.result != 0 {
+        retire(event.index, event.result)
+      } else if isPausing {
+        hold(event.index)
+      } else {
+        arrive(event.index)
+      }
     case Event.Kind.operation.rawValue:
       finishOperation(event.index, result: event.result)
     case Event.Kind.fetched.rawValue:
       finishFetch(event.index, result: event.result)
     case Event.Kind.worked.rawValue:
       finishWork(event.index, result: event.result)
+    case Event.Kind.order.rawValue:
+      takeOrder()
     default:
       tick()
     }
@@ -137,7 +162,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   // MARK: A request comes and goes
 
   @inline(__always)
-  private mutating func arrive(_ tag: Int) {
+  mutating func arrive(_ tag: Int) {
     let request = transport.request(tag)
     inFlight &+= 1
     hasServedSinceTick = true
@@ -281,7 +306,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   @inline(never)
   private mutating func giveMemoryBack() {
     givesMemoryBack = false
-    if inFlight > 0 || hasServedSinceTick { return }
+    if inFlight > 0 || heldCount > 0 || hasServedSinceTick { return }
     pages.release()
     blockCache.release()
   }

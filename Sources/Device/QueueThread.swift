@@ -17,6 +17,8 @@ final class QueueThread: Sendable {
     let affinity: CPUMask
     /// The layers' descriptors, as the layer table numbers them.
     let files: [Int32]
+    /// Empty slots behind them.
+    let spareSlots: Int
     let source: QueueSource
     let counters: UnsafeMutablePointer<QueueCounters>
     let latencies: LatencyCounts
@@ -27,6 +29,8 @@ final class QueueThread: Sendable {
     let port: FetchPort?
     /// The way to the upper; nil in a read-only device.
     let upper: UpperPort?
+    /// Where the control thread's orders are; nil in a read-only device.
+    let pausePoint: PausePoint?
     /// An event descriptor that is written when the thread ends.
     let ended: Int32
   }
@@ -110,7 +114,8 @@ final class QueueThread: Sendable {
     let transport = try DeviceError.describing("make the ring of queue \(plan.number)") { () throws(Errno) in
       try RingTransport(
         character: plan.character, queue: plan.number, depth: plan.depth, files: plan.files, memory: memory,
-        dataPath: plan.source.dataPath, mailbox: plan.mailbox, port: plan.port, upper: plan.upper)
+        spareSlots: plan.spareSlots, dataPath: plan.source.dataPath, mailbox: plan.mailbox, port: plan.port,
+        upper: plan.upper)
     }
     let decoder: BlockDecoder
     do { decoder = try BlockDecoder() } catch {
@@ -118,6 +123,7 @@ final class QueueThread: Sendable {
     }
     return Queue(
       transport: transport, source: plan.source, depth: plan.depth, pages: pages, blockCache: cache,
-      decoder: decoder, counters: plan.counters, latencies: plan.latencies, recorder: plan.recorder)
+      decoder: decoder, counters: plan.counters, latencies: plan.latencies, recorder: plan.recorder,
+      pausePoint: plan.pausePoint)
   }
 }

@@ -64,6 +64,12 @@ protocol QueueTransport: ~Copyable {
   /// Has done what may wait for a disk; completes as `worked`, with 0 or a negative error number. Only in a writable device.
   mutating func work(_ work: UpperWork, tag: Int)
 
+  /// Puts files into their slots of the ring's table: 0, or an error number. While nothing is in flight.
+  mutating func register(_ files: [LayerFile]) -> Int32
+
+  /// Writes go to `upper` from now on. While nothing is in flight.
+  mutating func use(_ upper: Upper)
+
   /// Makes `tick` complete once, about a second from now.
   mutating func startTimer()
 
@@ -89,6 +95,8 @@ struct Event: BitwiseCopyable {
     case worked = 5
     /// Somebody outside the ring has something to say: the transport's own business.
     case wake = 4
+    /// The control thread has an order for the queue. The index means nothing.
+    case order = 6
   }
 
   let userData: UInt64

@@ -17,7 +17,7 @@ struct RingTransport: QueueTransport, ~Copyable {
   private let dataPath: DataPath
   private let mailbox: Mailbox?
   private let port: FetchPort?
-  private let upper: UpperPort?
+  private var upper: UpperPort?
   /// What the mailbox had, and how much of it was taken.
   private var mail: [Event] = []
   private var mailTaken = 0
@@ -33,11 +33,11 @@ struct RingTransport: QueueTransport, ~Copyable {
   /// Made on the thread that serves the queue: the ring and the driver bind to it.
   init(
     character: Int32, queue: Int, depth: Int, files: [Int32], memory: RequestMemory,
-    dataPath: DataPath, mailbox: Mailbox?, port: FetchPort?, upper: UpperPort?
+    spareSlots: Int, dataPath: DataPath, mailbox: Mailbox?, port: FetchPort?, upper: UpperPort?
   ) throws(Errno) {
     // Room for every tag's answer and a read each; a queue that needs more submits in between.
     let ring = try Ring(entries: UInt32(min(depth * 4, 16384)), flags: .serving)
-    try ring.registerFiles([character] + files)
+    try ring.registerFiles([character] + files + [Int32](repeating: -1, count: spareSlots))
     if dataPath.isZeroCopy { try ring.registerEmptyBuffers(UInt32(depth)) }
     let requests = try RequestTable(character: character, queue: queue, depth: depth)
     self.ring = ring
@@ -65,6 +65,17 @@ struct RingTransport: QueueTransport, ~Copyable {
   mutating func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 { upper?.writeNow(pieces) ?? -EROFS }
 
   mutating func work(_ work: UpperWork, tag: Int) { upper?.work(work, tag: tag) }
+
+  mutating func register(_ files: [LayerFile]) -> Int32 {
+    do throws(Errno) {
+      for file in files { try ring.registerFile(file.descriptor, slot: file.slot) }
+      return 0
+    } catch {
+      return error.rawValue
+    }
+  }
+
+  mutating func use(_ upper: Upper) { self.upper?.upper = upper }
 
   /// Why the ring is broken; nil while it is not.
   var failure: Errno? { refusals.final }

@@ -1,7 +1,7 @@
 import LSMT
 
-/// Walks what a device range consists of: the upper's pieces, and where it has none the layers below. Without an upper,
-/// the layers alone.
+/// Walks what a device range consists of: the upper's pieces, where it has none those of the frozen layer if there is one,
+/// and else the layers below. Without an upper, the layers alone.
 struct SourceCursor: BitwiseCopyable {
   /// What of the layers below is still to be looked at, before the upper is asked again.
   private var lower: MappingCursor
@@ -33,13 +33,19 @@ struct SourceCursor: BitwiseCopyable {
   @inline(never)
   private mutating func nextPiece(_ source: borrowing QueueSource) -> Mapping? {
     guard let upper = source.upper else { return nil }
-    let piece = upper.piece(at: position, limit: end &- position)
+    var layer = source.upperLayer
+    var piece = upper.piece(at: position, limit: end &- position)
+    // Where the frozen layer has several pieces the upper is asked again for each.
+    if piece.kind == .unmapped, let frozen = source.frozen {
+      layer &-= 1
+      piece = frozen.piece(at: position, limit: piece.sectors)
+    }
     let start = position
     position &+= piece.sectors
     switch piece.kind {
     case .data:
       return Mapping(
-        sectors: piece.sectors, blobSector: piece.blobSector, layer: source.upperLayer, isZeroes: false)
+        sectors: piece.sectors, blobSector: piece.blobSector, layer: layer, isZeroes: false)
     case .zeroes:
       return Mapping(sectors: piece.sectors, blobSector: 0, layer: 0, isZeroes: true)
     case .unmapped:

@@ -26,13 +26,13 @@ final class UpperWorker: @unchecked Sendable {
     var isEnding = false
   }
 
-  private let upper: Upper
+  private let upper: Mutex<Upper>
   private let jobs = Mutex(Jobs())
   private let wake: UnsafeMutablePointer<sem_t>
   private let thread = Mutex<Posix.Thread?>(nil)
 
   init(_ upper: Upper) {
-    self.upper = upper
+    self.upper = Mutex(upper)
     wake = .allocate(capacity: 1)
     sem_init(wake, 0, 0)
   }
@@ -51,6 +51,9 @@ final class UpperWorker: @unchecked Sendable {
     }
     self.thread.withLock { $0 = thread }
   }
+
+  /// Works on another upper from now on. While nothing is to be done.
+  func use(_ upper: Upper) { self.upper.withLock { $0 = upper } }
 
   /// Has `work` done; its end goes to `mailbox`.
   func post(_ work: UpperWork, tag: Int, to mailbox: Mailbox) {
@@ -95,6 +98,7 @@ final class UpperWorker: @unchecked Sendable {
   }
 
   private func perform(_ batch: [Job]) {
+    let upper = upper.withLock { $0 }
     var flushes: [Job] = []
     for job in batch {
       switch job.work {
@@ -126,7 +130,7 @@ final class UpperWorker: @unchecked Sendable {
 
 /// A queue's way to the upper.
 struct UpperPort: Sendable {
-  let upper: Upper
+  var upper: Upper
   let worker: UpperWorker
   let mailbox: Mailbox
 

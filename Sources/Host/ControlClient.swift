@@ -8,23 +8,27 @@ struct ControlClient {
   let directory: RunDirectory
 
   /// Sends a request, with a descriptor if there is one, and waits for the reply until the deadline. A reply that says
-  /// why it was not done is thrown.
-  func ask(_ request: ControlRequest, passing descriptor: Int32 = -1, _ deadline: Deadline) throws(HostError)
-    -> ControlReply
-  {
+  /// why it was not done is thrown. `progress` gets those that more follows.
+  func ask(
+    _ request: ControlRequest, passing descriptor: Int32 = -1, _ deadline: Deadline,
+    progress: (ControlReply) -> Void = { _ in }
+  ) throws(HostError) -> ControlReply {
     try checkServer()
     let socket = try connect(deadline)
     try send(try ControlLine.encode(request), descriptor, socket, deadline)
     var lines = LineReader(socket.rawValue)
-    guard let line = lines.next(deadline) else {
-      throw .refused(
-        deadline.hasPassed
-          ? "the server of device \(id) did not answer in time; see \(directory.logPath(id))"
-          : "the server of device \(id) has hung up; see \(directory.logPath(id))")
+    while let line = lines.next(deadline) {
+      let reply = try ControlLine.reply(line)
+      switch reply {
+      case .failed(let message): throw .refused(message)
+      case .progress: progress(reply)
+      default: return reply
+      }
     }
-    let reply = try ControlLine.reply(line)
-    if case .failed(let message) = reply { throw .refused(message) }
-    return reply
+    throw .refused(
+      deadline.hasPassed
+        ? "the server of device \(id) did not answer in time; see \(directory.logPath(id))"
+        : "the server of device \(id) has hung up; see \(directory.logPath(id))")
   }
 
   private func checkServer() throws(HostError) {

@@ -13,6 +13,8 @@ final class ControlConnection {
   private var passed: Int32 = -1
   private var deadline = Deadline(milliseconds: patience)
   private var hasEnded = false
+  /// Whether its reply may take any time.
+  var isWaiting = false
 
   init(_ socket: consuming Descriptor) { self.socket = socket }
 
@@ -21,7 +23,10 @@ final class ControlConnection {
   }
 
   /// Whether it has hung up, was late, or sent what is no line.
-  var isOver: Bool { hasEnded || deadline.hasPassed }
+  var isOver: Bool { hasEnded || !isWaiting && deadline.hasPassed }
+
+  /// Whether it takes what is sent.
+  var isReady: Bool { output.isEmpty }
 
   /// What to poll for.
   var pollEntry: pollfd {
@@ -61,7 +66,7 @@ final class ControlConnection {
 
   /// Begins to send a reply.
   func send(_ bytes: [UInt8]) {
-    output = bytes
+    output += bytes
     deadline = Deadline(milliseconds: Self.patience)
     flush()
   }

@@ -9,6 +9,8 @@ import Trace
 final class ControlLoop {
   /// Peers at a time; others wait until one has gone, which is 5 s at the most if it says nothing.
   private static let peersMax = 8
+  /// Milliseconds that what is under way gets when the device goes.
+  private static let endMilliseconds = 4000
 
   private let device: Device
   private let directory: RunDirectory
@@ -18,6 +20,12 @@ final class ControlLoop {
   private var listener: Int32 = -1
   private var peers: [ControlConnection] = []
   private var recording: RecordingSession?
+  /// What is under way beside all this, and who waits for it.
+  private var operation: LiveOperation?
+  private var asker: ControlConnection?
+  private let operationEnd: OperationEnd
+  /// A snapshot that was switched to, but not finished.
+  private var snapshot: SnapshotWork?
   /// How the last recording that ended by itself has ended, until somebody asks.
   private var outcome: Result<RecordingReport, HostError>?
 
@@ -25,7 +33,8 @@ final class ControlLoop {
   init(
     _ device: Device, _ directory: RunDirectory, _ recording: RecordingSession?, _ handOver: HandOver, _ wake: Int32,
     _ log: Logger
-  ) {
+  ) throws(HostError) {
+    operationEnd = try OperationEnd()
     self.directory = directory
     self.handOver = handOver
     self.device = device
@@ -48,17 +57,23 @@ final class ControlLoop {
       var entries = [
         pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
         pollfd(fd: room ? listener : -1, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: operationEnd.descriptor, events: Int16(POLLIN), revents: 0),
       ]
       entries += peers.map(\.pollEntry)
-      let patience = recording?.patience ?? (peers.isEmpty ? -1 : 1000)
+      let patience = recording?.patience ?? (peers.isEmpty ? -1 : operation == nil ? 1000 : 200)
       if poll(&entries, nfds_t(entries.count), Int32(clamping: patience)) < 0 { continue }
       if entries[0].revents != 0 { break }
-      for (peer, entry) in zip(peers, entries[2...]) where entry.revents != 0 { serve(peer) }
+      for (peer, entry) in zip(peers, entries[3...]) where entry.revents != 0 { serve(peer) }
       if entries[1].revents != 0 { acceptPeer() }
+      if entries[2].revents != 0 { operationEnd.forget() }
+      followOperation()
       peers.removeAll(where: \.isOver)
       if let reason = recording?.step() { end(reason) }
     }
     if recording != nil { end(.removed) }
+    operation?.cancel()
+    // A snapshot that is not finished by then is completed by who opens the image next.
+    _ = operation?.wait(Deadline(milliseconds: Self.endMilliseconds))
   }
 
   private func acceptPeer() {
@@ -68,17 +83,22 @@ final class ControlLoop {
 
   private func serve(_ peer: ControlConnection) {
     if peer.pollEntry.events == Int16(POLLOUT) { return peer.flush() }
-    guard let line = peer.receive() else { return }
-    let reply: ControlReply
+    guard let line = peer.receive(), !peer.isWaiting else { return }
+    let reply: ControlReply?
     do throws(HostError) {
       reply = try answer(try ControlLine.request(line), peer)
     } catch {
       reply = .failed(message: error.description)
     }
+    if let reply { send(reply, peer) }
+  }
+
+  private func send(_ reply: ControlReply, _ peer: ControlConnection) {
     if let bytes = try? ControlLine.encode(reply) { peer.send(bytes) }
   }
 
-  private func answer(_ request: ControlRequest, _ peer: ControlConnection) throws(HostError) -> ControlReply {
+  /// The reply; nil when it comes later.
+  private func answer(_ request: ControlRequest, _ peer: ControlConnection) throws(HostError) -> ControlReply? {
     switch request {
     case .startRecording(let plan):
       if let recording {
@@ -104,10 +124,18 @@ final class ControlLoop {
       guard device.features.isSuperset(of: .recovery) else {
         throw .refused("\(device.path) was made on a kernel without recovery: it ends with its server")
       }
+      operation?.cancel()
       log.info("another server takes \(device.path) over")
       handOver.ask()
       return .done
+    case .snapshot(let path):
+      try startSnapshot(path, peer)
+      return nil
+    case .compact(let bytesPerSecond):
+      try startCompaction(bytesPerSecond, peer)
+      return nil
     case .grow(let bytes, let hidden):
+      try refuseIfBusy()
       let old = device.size
       let ranges = stride(from: 0, to: hidden.count - 1, by: 2).map { number in
         hidden[number]..<hidden[number].addingReportingOverflow(hidden[number + 1]).partialValue
@@ -126,6 +154,76 @@ final class ControlLoop {
     case .releaseDisk:
       if device.heldDisk.release(Deadline(milliseconds: 2000)) { return .done }
       throw .refused("\(device.path) is being read into its page cache, and a read does not end within 2 s")
+    }
+  }
+
+  // MARK: What takes long
+
+  private func refuseIfBusy() throws(HostError) {
+    guard let operation else { return }
+    throw .refused("a \(operation.name) of \(device.path) is under way: try again when it is done")
+  }
+
+  /// A compaction makes way for a snapshot.
+  private func startSnapshot(_ path: String, _ peer: ControlConnection) throws(HostError) {
+    if operation?.name != "compaction" { try refuseIfBusy() }
+    let work = SnapshotWork(device, directory, try folder(of: path, peer), path: path, log)
+    let unfinished = snapshot
+    let follow = operation
+    if let follow, let asker { settle(follow, asker, .failure(.refused("a snapshot was asked for: compact again"))) }
+    operation = try LiveOperation(
+      "snapshot", device: device.id, after: follow, end: operationEnd
+    ) { _ throws(HostError) in
+      if let unfinished, unfinished.isUnfinished { _ = try unfinished.finish() }
+      try work.begin()
+      return .snapshot(report: try work.finish())
+    }
+    snapshot = work
+    wait(peer)
+  }
+
+  private func startCompaction(_ bytesPerSecond: UInt64?, _ peer: ControlConnection) throws(HostError) {
+    try refuseIfBusy()
+    let device = device
+    operation = try LiveOperation(
+      "compaction", device: device.id, after: nil, end: operationEnd
+    ) { operation throws(HostError) in
+      .compacted(report: try Compacting.perform(on: device, bytesPerSecond: bytesPerSecond, operation))
+    }
+    wait(peer)
+  }
+
+  private func wait(_ peer: ControlConnection) {
+    asker = peer
+    peer.isWaiting = true
+  }
+
+  /// Says how far it is and what it came to. Who has hung up does not want a compaction any more; a snapshot goes on.
+  private func followOperation() {
+    guard let operation else { return }
+    if let result = operation.wait(Deadline(milliseconds: 0)) {
+      self.operation = nil
+      if case .failure(let error) = result { log.error("\(operation.name) of \(device.path): \(error)") }
+      if let asker { settle(operation, asker, result) }
+      return
+    }
+    guard let asker else { return }
+    if asker.isOver {
+      self.asker = nil
+      if operation.name == "compaction" { operation.cancel() }
+    } else if asker.isReady, let progress = operation.takeProgress() {
+      send(progress, asker)
+    }
+  }
+
+  private func settle(
+    _ operation: LiveOperation, _ peer: ControlConnection, _ result: Result<ControlReply, HostError>
+  ) {
+    asker = nil
+    peer.isWaiting = false
+    switch result {
+    case .success(let reply): send(reply, peer)
+    case .failure(let error): send(.failed(message: error.description), peer)
     }
   }
 

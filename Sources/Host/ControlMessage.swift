@@ -18,8 +18,17 @@ enum ControlRequest: Codable, Equatable {
   /// Give the disk more bytes; of the new ones, make these sectors zeroes: first sectors and counts by turns.
   case grow(bytes: UInt64, hidden: [UInt64])
 
+  /// Make the upper a layer, and go on with a new one: `path` is its data file, whose folder comes along as a descriptor.
+  case snapshot(path: String)
+
+  /// Give back the space of what was overwritten, so many bytes a second at the most. Lines say how far it is, before the
+  /// last one. It ends when who asked for it hangs up.
+  case compact(bytesPerSecond: UInt64?)
+
   /// The names, for those who ask for another.
-  static let names = ["startRecording", "stopRecording", "grade", "releaseDisk", "handOver", "grow"]
+  static let names = [
+    "startRecording", "stopRecording", "grade", "releaseDisk", "handOver", "grow", "snapshot", "compact",
+  ]
 }
 
 /// The answer, one line of JSON.
@@ -30,6 +39,12 @@ enum ControlReply: Codable, Equatable {
   case recorded(report: RecordingReport)
   /// A report is written: bytes that were brought and not read, and bytes that were waited for and not named.
   case graded(wasted: UInt64, untraced: UInt64)
+  /// How far it is; more follows.
+  case progress(done: UInt64, total: UInt64)
+  /// A snapshot was made.
+  case snapshot(report: Snapshots.Report)
+  /// Space was given back.
+  case compacted(report: Compacting.Report)
   /// It was not done, and why.
   case failed(message: String)
 }

@@ -23,7 +23,7 @@ final class ControlServer: Sendable {
       Descriptor(owning: try retryingInterrupts { clinux_eventfd() })
     }
     let path = directory.socketPath(device.id)
-    let loop = ControlLoop(device, directory, recording, handOver, wake.rawValue, log)
+    let loop = try ControlLoop(device, directory, recording, handOver, wake.rawValue, log)
     do throws(Errno) {
       loop.listen(on: try UnixSocket.listen(at: path))
       self.path = path

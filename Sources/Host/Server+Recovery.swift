@@ -20,20 +20,31 @@ extension Server {
   ) throws(HostError) {
     ServerProcess.prepare(log)
     let isAlive = state.server.isAlive
+    // What cannot be opened now could not be without the last server.
     let opened = try openImage()
-    let isWritable = state.upper != nil
-    if !isWritable { try refuseOtherSize(state, opened.virtualSize) }
+    if state.upper == nil { try refuseOtherSize(state, opened.virtualSize) }
     if isAlive { try askToLeave(state) }
+    let server = try completed(report)
+    // A snapshot that the last server had begun has made another image of it.
+    let image = server.options.config == options.config ? opened : try server.openImage()
+    let (device, helpers) = try server.goOn(state, image, lock, isHandedOver: isAlive, report: report)
+    try server.serve(device, helpers, signals)
+  }
+
+  private func goOn(
+    _ state: DeviceState, _ opened: Image, _ lock: DeviceLock, isHandedOver isAlive: Bool,
+    report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) -> (Device, Helpers) {
     // What may be open only once was with the last server.
     let upper = try openUpperOfDead(opened)
-    if isWritable != (upper != nil) {
+    if (state.upper != nil) != (upper != nil) {
       throw .refused(
         "\(state.device) was made \(state.upper == nil ? "read-only" : "with a writable layer"), and \(state.config) is not that "
           + "now: put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
     }
     if let upper { try refuseOtherSize(state, upper.upper.virtualSize, mayHaveGrown: true) }
     ServerProcess.leaveMountTable(
-      needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + (upper?.paths ?? []), log)
+      needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + paths(of: upper), log)
     let counters = try HostError.describing("open \(directory.countersPath(state.id))") { () throws(Errno) in
       try CounterPage(continuing: directory.countersPath(state.id), queues: state.queues)
     }
@@ -48,7 +59,7 @@ extension Server {
     // The disk answers from here on. What the last server said of a prefetch is over.
     _ = unlink(directory.warmPath(state.id))
     let watch = opened.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
-    let upperWatch = upper.map { UpperStatus.Watch($0.upper, path: directory.upperPath(device.id)) }
+    let upperWatch = device.upper.map { _ in UpperStatus.Watch(device, path: directory.upperPath(device.id)) }
     let handOver = try HandOver()
     let control = try ControlServer(device, directory, nil, handOver, log)
     try directory.write(successor(of: state, device, upper))
@@ -58,10 +69,9 @@ extension Server {
     try report(.ready(device.id))
     log.info(
       "goes on with \(device.path), \(isAlive ? "handed over by" : "after the death of") pid \(state.server.pid)")
-    try serve(
-      device,
-      Helpers(
-        control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil), signals)
+    return (
+      device, Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil)
+    )
   }
 
   /// The writable layer. A server that is gone for those who look at processes may have it open for a moment still.

@@ -41,7 +41,7 @@ public struct ServerOptions: Sendable {
 
 /// One device, from this process's first breath to its last. Called once, by the only thread that there is.
 struct Server {
-  let options: ServerOptions
+  var options: ServerOptions
   let log: Logger
   let identity: ProcessIdentity
   private let mark: UInt64
@@ -66,12 +66,40 @@ struct Server {
   {
     ServerProcess.prepare(log)
     try directory.make()
+    let server = try completed(report)
+    let (device, helpers) = try server.bringUp(signals, report: report)
+    try server.serve(device, helpers, signals)
+  }
+
+  /// This server, with the configuration as it is once a snapshot that was begun has been completed.
+  func completed(_ report: (StartMessage) throws(HostError) -> Void) throws(HostError) -> Server {
+    guard let path = options.config.path, options.config.isWritable, !options.isReadOnly else { return self }
+    var next = self
+    let notes: [String]
+    do throws(ImageError) {
+      notes = try SnapshotJournal.complete(path, pendingFolder: directory.path)
+      if notes.isEmpty { return self }
+      let config = try ImageConfig.load(path)
+      next.options.config.lowers = config.lowers
+      next.options.config.upper = config.upper
+    } catch { throw .image(error) }
+    for note in notes {
+      log.notice("\(note)")
+      try report(.note(note))
+    }
+    return next
+  }
+
+  /// Makes the device. What it was made of is the device's alone from then on: a snapshot puts other things in its place.
+  private func bringUp(
+    _ signals: borrowing SignalQueue, report: (StartMessage) throws(HostError) -> Void
+  ) throws(HostError) -> (Device, Helpers) {
     let image = try openImage()
     let plan = try WarmPlan.load(options.warm, image) { log.warning("\($0)") }
     let recording = try FirstRecording.wanted(options) { log.warning("\($0)") }
     let upper = try openUpper(image, report)
     ServerProcess.leaveMountTable(
-      needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + (upper?.paths ?? []), log)
+      needing: ["/dev", "/proc", "/sys", directory.path] + image.pathsNeeded + paths(of: upper), log)
     // It need not wait for the device.
     let warming: Warming?
     do throws(HostError) {
@@ -89,7 +117,7 @@ struct Server {
       throw error
     }
     let watch = image.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
-    let upperWatch = device.upper.map { UpperStatus.Watch($0, path: directory.upperPath(device.id)) }
+    let upperWatch = device.upper.map { _ in UpperStatus.Watch(device, path: directory.upperPath(device.id)) }
     let handOver: HandOver
     let control: ControlServer
     do throws(HostError) {
@@ -125,10 +153,10 @@ struct Server {
     log.info(
       "serving \(options.config.path ?? "an image") as \(device.path): \(device.queueCount) queues of \(device.depth)"
     )
-    try serve(
+    return (
       device,
-      Helpers(
-        control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: warming), signals)
+      Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: warming)
+    )
   }
 
   /// What works beside the queues of a device.
@@ -142,8 +170,7 @@ struct Server {
 
   /// Serves a device that is handed over, to its end or until another server takes it.
   func serve(_ device: Device, _ helpers: Helpers, _ signals: borrowing SignalQueue) throws(HostError) {
-    let image = device.image
-    image.remote?.startDownload(of: image)
+    device.image.remote?.startDownload(of: device.image)
     let isWanted = waitForEnd(device, signals, helpers)
     helpers.warming?.stop()
     // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.
@@ -163,6 +190,12 @@ struct Server {
       throw .refused("\(failure); \(device.path) \(end)")
     }
     try stop(device)
+  }
+
+  /// What the server of a writable device still looks at: a snapshot rewrites the configuration.
+  func paths(of upper: OpenUpper?) -> [String] {
+    guard let upper else { return [] }
+    return upper.paths + [options.config.path].compactMap(\.self)
   }
 
   func openImage() throws(HostError) -> Image {
@@ -334,8 +367,9 @@ struct Server {
   /// The last failure that queues counted, in words.
   private func describe(_ counters: QueueCounters, _ device: Device) -> String {
     let layer = Int(counters.lastLayer)
-    let upper = options.config.upper.data ?? "?"
-    let path = layer < device.image.layers.count ? device.image.layers[layer].blob.path : upper
+    let layers = device.image.layers
+    let upper = device.upper?.files.data ?? "?"
+    let path = layer < layers.count ? layers[layer].blob.path : device.frozen?.files.data ?? upper
     let place = "layer \(layer), \(path), at offset \(counters.lastOffset)"
     let reason = counters.lastCode == 0 ? "the file ends too early" : "\(Errno(rawValue: counters.lastCode))"
     return switch QueueCounters.Failure(rawValue: counters.lastKind) {

@@ -1,3 +1,4 @@
+import Device
 import UpperLayer
 
 /// What the server of a writable device says of its upper once a second: the file `N.upper.json`.
@@ -22,18 +23,19 @@ public struct UpperStatus: StatusFile, Equatable, Sendable {
     memoryBytes = upper.index.byteCount
   }
 
-  /// Keeps the file at `path` as `upper` is; writes it only when that has changed.
+  /// Keeps the file at `path` as the upper of a device is; writes it only when that has changed.
   final class Watch {
-    private let upper: Upper
+    private let device: Device
     private let path: String
     private var written: UpperStatus?
 
-    init(_ upper: Upper, path: String) {
-      self.upper = upper
+    init(_ device: Device, path: String) {
+      self.device = device
       self.path = path
     }
 
     func report() {
+      guard let upper = device.upper else { return }
       let status = UpperStatus(upper)
       if status == written { return }
       status.write(path)

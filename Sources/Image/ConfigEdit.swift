@@ -48,6 +48,16 @@ struct ConfigEdit {
     }
   }
 
+  /// Makes these files the upper; there must be none.
+  mutating func setUpper(data: String, index: String) {
+    members.append(
+      .init(
+        key: "upper",
+        value: .object([
+          .init(key: "index", value: .string(index)), .init(key: "data", value: .string(data)),
+        ])))
+  }
+
   /// Replaces the file in one step.
   func save() throws(ImageError) {
     do throws(Errno) {

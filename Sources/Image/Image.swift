@@ -1,3 +1,4 @@
+import BlobStore
 import LSMT
 
 /// An open image: its layers and the one index that they merge into. Immutable, so that any number of threads may
@@ -33,6 +34,29 @@ public final class Image: Sendable {
     }
   }
 
+  private init(_ below: Image, _ top: Layer.Opened, config: ImageConfig) throws(ImageError) {
+    self.config = config
+    remote = below.remote
+    layers = below.layers + [top.layer]
+    virtualSize = top.layer.record.virtualSize > 0 ? top.layer.record.virtualSize : below.virtualSize
+    warnings = []
+    do throws(LSMTError) {
+      map = try SegmentMap(over: below.map, adding: top.segments, virtualSize: virtualSize)
+    } catch {
+      throw .stack(name: config.name, error)
+    }
+  }
+
+  /// This image with one layer more: the sealed one at `path`, which is opened by `openPath` if that is another way to it.
+  /// The layers below stay open. `config` is what the image is called from now on.
+  public func adding(
+    layer path: String, openPath: String? = nil, config: ImageConfig
+  ) throws(ImageError) -> Image {
+    let blob: Blob
+    do throws(BlobError) { blob = try Blob(path: path, openedBy: openPath) } catch { throw .blob(error) }
+    return try Image(self, try Layer.open(blob), config: config)
+  }
+
   /// Opens the image that the configuration file at `configPath` describes. Layers that are not on this machine are
   /// had as `remote` says; without it they are an error.
   public static func open(
@@ -47,6 +71,8 @@ public final class Image: Sendable {
   public static func open(
     config: ImageConfig, remote: RemoteSettings? = nil, virtualSize: UInt64? = nil, upper: UpperUse = .refused
   ) throws(ImageError) -> Image {
+    // Who opens the upper to write to it completes a snapshot that was begun before.
+    if case .leftOut = upper {} else { try SnapshotJournal.requireNone(config) }
     try config.requireSupported(upper: upper)
     // First, because it may be in use: that is worth knowing before anything is fetched.
     let openUpper = try OpenUpper.of(config, use: upper)

@@ -42,7 +42,7 @@ struct OpenedUpper {
     case files(UpperFiles)
 
     /// The configuration at `path`, or the data file there, whose index is `index`.
-    init(_ path: String, index: String?) throws(ImageError) {
+    init(_ path: String, index: String?, pendingFolder: String) throws(ImageError) {
       let path = absolutePath(path)
       let blob: Blob
       do throws(BlobError) { blob = try Blob(path: path) } catch { throw .blob(error) }
@@ -58,11 +58,12 @@ struct OpenedUpper {
       if index != nil {
         throw .refused("\(path): is a configuration, which names its index itself: leave --index out")
       }
-      self = try .image(upperOf: path)
+      self = try .image(upperOf: path, pendingFolder: pendingFolder)
     }
 
-    /// The configuration at `path`, which must have an upper.
-    static func image(upperOf path: String) throws(ImageError) -> Target {
+    /// The configuration at `path`, which must have an upper. A snapshot of it that was begun is completed.
+    static func image(upperOf path: String, pendingFolder: String) throws(ImageError) -> Target {
+      _ = try SnapshotJournal.complete(path, pendingFolder: pendingFolder)
       let config = try ImageConfig.load(path)
       try config.requireSupported(upper: .readOnly(pendingFolder: ""))
       if config.upper.data == nil {

@@ -27,7 +27,7 @@ public struct Resizer {
   public static func run(
     _ path: String, to size: UInt64, force: Bool = false, pendingFolder: String, remote: RemoteSettings? = nil
   ) throws(ImageError) -> ResizeResult {
-    let target = try OpenedUpper.Target.image(upperOf: path)
+    let target = try OpenedUpper.Target.image(upperOf: path, pendingFolder: pendingFolder)
     let opened = try OpenedUpper.open(target, pendingFolder: pendingFolder, remote: remote)
     let upper = opened.upper
     let old = upper.virtualSize

@@ -26,7 +26,7 @@ public struct Sealer {
   public static func run(
     _ path: String, index: String? = nil, pendingFolder: String, remote: RemoteSettings? = nil
   ) throws(ImageError) -> SealResult {
-    let target = try OpenedUpper.Target(path, index: index)
+    let target = try OpenedUpper.Target(path, index: index, pendingFolder: pendingFolder)
     var notes: [String] = []
     do throws(ImageError) {
       let opened = try OpenedUpper.open(target, pendingFolder: pendingFolder, remote: remote)

@@ -36,23 +36,21 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
   /// Merges `layers`, bottom to top, each as ``SealedIndex/decode(_:)`` returned it, and clips them to `virtualSize`
   /// bytes (a last incomplete sector counts). The tag of a resulting segment is the number of its layer, 0 = bottom.
   public init(layers: [[Segment]], virtualSize: UInt64) throws(LSMTError) {
-    guard layers.count <= Self.maxLayers else {
-      throw .tooManyLayers(count: layers.count, limit: Self.maxLayers)
-    }
-    guard virtualSize <= Self.maxVirtualSize else {
-      throw .virtualSizeTooLarge(bytes: virtualSize, limit: Self.maxVirtualSize)
-    }
-    let sectors = virtualSize / UInt64(sectorSize) + (virtualSize % UInt64(sectorSize) == 0 ? 0 : 1)
+    let sectors = try Self.sectors(layers: layers.count, virtualSize: virtualSize)
     var clipped: [[Segment]] = []
     for (number, layer) in layers.enumerated() {
       clipped.append(try Self.clipped(layer, number: number, to: sectors))
     }
-    let merged = mergedStack(&clipped)
+    try self.init(merged: mergedStack(&clipped), layers: layers.count, sectors: sectors)
+  }
+
+  /// From what ``mergedStack(_:)`` made of so many layers, within `sectors`.
+  init(merged: [Segment], layers: Int, sectors: UInt64) throws(LSMTError) {
     guard merged.count <= Self.maxSegments else {
       throw .tooManyEntries(count: UInt64(merged.count), limit: UInt64(Self.maxSegments))
     }
     segmentCount = merged.count
-    usage = Self.usage(of: merged, layers: layers.count)
+    usage = Self.usage(of: merged, layers: layers)
     runCount = Run.write(merged, to: nil)
     runs = Self.allocateTable(of: Run.self, capacity: runCount + Self.paddingCount)
     _ = Run.write(merged, to: runs)
@@ -65,8 +63,17 @@ public struct SegmentMap: ~Copyable, @unchecked Sendable {
 
   deinit { runs.deallocate() }
 
+  /// The sectors of a device of `virtualSize` bytes; refuses what no map can have.
+  static func sectors(layers: Int, virtualSize: UInt64) throws(LSMTError) -> UInt64 {
+    guard layers <= maxLayers else { throw .tooManyLayers(count: layers, limit: maxLayers) }
+    guard virtualSize <= maxVirtualSize else {
+      throw .virtualSizeTooLarge(bytes: virtualSize, limit: maxVirtualSize)
+    }
+    return virtualSize / UInt64(sectorSize) + (virtualSize % UInt64(sectorSize) == 0 ? 0 : 1)
+  }
+
   /// The part of a layer below `sectors`, tagged with its number.
-  private static func clipped(_ layer: [Segment], number: Int, to sectors: UInt64) throws(LSMTError)
+  static func clipped(_ layer: [Segment], number: Int, to sectors: UInt64) throws(LSMTError)
     -> [Segment]
   {
     var result: [Segment] = []

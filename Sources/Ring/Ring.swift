@@ -83,9 +83,16 @@ public struct Ring: ~Copyable {
   /// Frees the first `count` completions for the kernel.
   @inlinable public func consume(_ count: UInt32) { io_uring_cq_advance(ring, count) }
 
-  /// Gives the ring a table of files: entries then name a slot, and the kernel saves a lookup per operation.
+  /// Gives the ring a table of files: entries then name a slot, and the kernel saves a lookup per operation. A slot with -1
+  /// is empty until ``registerFile(_:slot:)`` fills it.
   public func registerFiles(_ files: [Int32]) throws(Errno) {
     let result = files.withUnsafeBufferPointer { io_uring_register_files(ring, $0.baseAddress, UInt32($0.count)) }
+    if result < 0 { throw Errno(rawValue: -result) }
+  }
+
+  /// Puts a file into a slot of the table, in the place of what is there; -1 empties the slot. By the ring's thread.
+  public func registerFile(_ file: Int32, slot: Int32) throws(Errno) {
+    let result = withUnsafePointer(to: file) { io_uring_register_files_update(ring, UInt32(slot), $0, 1) }
     if result < 0 { throw Errno(rawValue: -result) }
   }
 

@@ -3,6 +3,13 @@ import LSMT
 import Posix
 
 extension UpperFiles {
+  /// Removes what a server has kept of an upper that was killed after it was sealed: a sealed layer has all of it.
+  /// `data` is the data file, `uuid` what its header says.
+  public static func removePending(of data: borrowing Descriptor, uuid: LayerUUID, pendingFolder: String) {
+    guard let identity = try? PendingLog.Identity(data, uuid: uuid) else { return }
+    PendingLog.remove(PendingLog.path(in: pendingFolder, identity))
+  }
+
   /// How many entries of an upper a server that was killed in this boot has acknowledged, and no flush has brought into
   /// the index file. Opening the upper for writing brings them there; who only reads the files does not see them.
   ///

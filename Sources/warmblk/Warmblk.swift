@@ -27,7 +27,8 @@ struct Warmblk: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Add.self, Serve.self, Del.self, List.self, Recover.self, Upgrade.self, Watch.self, Stats.self, Metrics.self,
+      Add.self, Serve.self, Del.self, List.self, Recover.self, Upgrade.self, Snapshot.self, Compact.self, Watch.self,
+      Stats.self, Metrics.self,
       Inspect.self, Import.self, Export.self, Create.self, Commit.self, Seal.self, Merge.self, Resize.self,
       Cache.self, TraceCommand.self, Optimize.self, Explain.self, Doctor.self,
     ])

@@ -33,6 +33,8 @@ final class FakeTransport: QueueTransport {
     var fullDisk = 0
     var flushError = 0
     var zeroError = 0
+    /// A file cannot be put into the ring's table.
+    var registration = 0
   }
 
   /// A request and what became of it.
@@ -85,7 +87,13 @@ final class FakeTransport: QueueTransport {
   private var ready: [Event] = []
   private var timerIsSet = false
   /// The upper of a writable device, its layer number, and what becomes of the number of a ticket when it is written.
-  private let upper: Upper?
+  private var upper: Upper?
+  /// Where orders come from, and whether more may come: the queue does not end before.
+  var mailbox: Mailbox?
+  let mayEnd = Atomic<Bool>(true)
+  /// Requests that were not handed out.
+  let left = Atomic<Int>(0)
+  private var idle = 0
   private let clock: Clock
   let firstTicket: Int
   private var diskIsFull = false
@@ -206,8 +214,9 @@ final class FakeTransport: QueueTransport {
     _ file: LayerFile, offset: UInt64, into target: UnsafeMutableRawPointer, count: Int
   ) -> Int {
     if random.chance(3) { return 0 }
-    if let upper, file.descriptor == upper.dataDescriptor {
-      let (result, bytes) = performOnUpper(offset, random.chance(3) ? (count / 512 + 1) / 2 * 512 : count, nil)
+    if file.descriptor >= 0 {
+      let (result, bytes) = performOnFile(
+        file, offset, random.chance(3) ? (count / 512 + 1) / 2 * 512 : count, nil)
       bytes.withUnsafeBytes { if $0.count > 0 { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
       return result
     }
@@ -321,7 +330,7 @@ final class FakeTransport: QueueTransport {
       markFault(tag)
       return (-Int(EIO), [])
     }
-    if let upper, file.descriptor == upper.dataDescriptor { return performOnUpper(offset, count, tag) }
+    if file.descriptor >= 0 { return performOnFile(file, offset, count, tag) }
     let content = content(of: file)
     let end = max(0, content.count - faults.truncation)
     guard Int(offset) < end else {
@@ -333,12 +342,13 @@ final class FakeTransport: QueueTransport {
     return (length, Array(content[Int(offset)..<Int(offset) + length]))
   }
 
-  private func performOnUpper(_ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
+  /// A file that there is: an upper, or a layer that was one.
+  private func performOnFile(_ file: LayerFile, _ offset: UInt64, _ count: Int, _ tag: Int?) -> (Int, [UInt8]) {
     // The kernel comes short at the end of a page: a sector that is given back meanwhile is not torn by that.
     let length =
       count > 512 && strike(faults.shortRead) ? Int.random(in: 1...count / 512 - 1, using: &random) * 512 : count
     var bytes = [UInt8](repeating: 0, count: length)
-    let result = pread(upper!.dataDescriptor, &bytes, length, Int(offset))
+    let result = pread(file.descriptor, &bytes, length, Int(offset))
     if result < length {
       complaints.append("the upper's data ends at a mapping: \(result) of \(length) bytes at \(offset)")
       markFault(tag)
@@ -402,6 +412,16 @@ final class FakeTransport: QueueTransport {
 
   // MARK: Time
 
+  func register(_ files: [LayerFile]) -> Int32 {
+    if !files.isEmpty, strike(faults.registration) { return ENOMEM }
+    return 0
+  }
+
+  func use(_ upper: Upper) {
+    if !waiting.isEmpty { complaints.append("the upper was replaced while something was in flight") }
+    self.upper = upper
+  }
+
   func startTimer() {
     if timerIsSet { complaints.append("two timers at once") }
     timerIsSet = true
@@ -412,6 +432,11 @@ final class FakeTransport: QueueTransport {
   func submitAndWait() -> Bool {
     if !ready.isEmpty { complaints.append("waited with events unread") }
     deliverRequests()
+    if let mailbox {
+      ready += mailbox.take()
+      left.store(tickets.count - nextTicket, ordering: .relaxed)
+      usleep(100)
+    }
     // Some of what is in flight ends, in any order; at least one thing if there is any.
     let count = waiting.isEmpty ? 0 : Int.random(in: 1...waiting.count, using: &random)
     for _ in 0..<count {
@@ -420,7 +445,16 @@ final class FakeTransport: QueueTransport {
       ready += waiting.remove(at: index)()
     }
     if timerIsSet, random.chance(8) || (ready.isEmpty && waiting.isEmpty) { fireTimer() }
-    if ready.isEmpty && waiting.isEmpty && nextTicket == tickets.count && owner.isEmpty { retireAll() }
+    if ready.isEmpty && waiting.isEmpty && nextTicket == tickets.count && owner.isEmpty,
+      mayEnd.load(ordering: .acquiring)
+    {
+      retireAll()
+    }
+    idle = ready.isEmpty ? idle + 1 : 0
+    if mailbox != nil, idle < 100_000 {
+      ready.shuffle(using: &random)
+      return true
+    }
     if ready.isEmpty && waiting.isEmpty && armed.isEmpty && retired.isEmpty {
       complaints.append("the queue waits for something that cannot come")
       return false

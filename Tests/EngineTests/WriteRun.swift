@@ -24,10 +24,17 @@ final class WriteRun: @unchecked Sendable {
     var operations: [UInt8] = [0, 0, 0, 1, 1, 1, 1, 2, 3, 5]
     var kind = UpperFiles.Kind.append
     var extra: [Request] = []
+    /// Snapshots that are made meanwhile.
+    var snapshots = 0
   }
 
   let stack: TestStack
-  let upper: Upper
+  private(set) var upper: Upper
+  private var snapshots: SnapshotStack?
+  /// Snapshots that were made while requests were to come, and how long the pauses were, in nanoseconds.
+  private(set) var snapshotsUnderLoad = 0
+  private(set) var pauses: [UInt64] = []
+  private(set) var failedPauses = 0
   private(set) var transports: [FakeTransport] = []
   private(set) var counters = QueueCounters()
   private let folder: Scratch
@@ -55,7 +62,7 @@ final class WriteRun: @unchecked Sendable {
         file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor),
         method: random.chance(2) ? .ring : .memory,
         payloadOffset: 0, blobBytes: .max, blocks: nil))
-    let table = LayerTable(layers)
+    let table = LayerTable(layers, nextSlot: Int32(slot + 1))
     let source = QueueSource(
       map: stack.map.view, upper: upper.index.view, upperLayer: UInt8(layers.count - 1), layers: table.base,
       deviceSectors: 4096, dataPath: .copy)
@@ -63,6 +70,7 @@ final class WriteRun: @unchecked Sendable {
     let recorder = Recorder(queues: wish.queues, deviceBytes: 4096 * 512)
     let clock = FakeTransport.Clock()
     var threads: [Posix.Thread] = []
+    var points: [PausePoint] = []
     let failures = Mutex<[String]>([])
     for number in 0..<wish.queues {
       let depth = [1, 2, 7, 32].randomElement(using: &random)!
@@ -74,10 +82,18 @@ final class WriteRun: @unchecked Sendable {
         faults: wish.faults, random: SeededRandom(random.next()), upper: upper, clock: clock,
         firstTicket: number * 100_000)
       transport.comesInBursts = wish.comesInBursts
+      var point: PausePoint?
+      if wish.snapshots > 0 {
+        let mailbox = try Mailbox()
+        transport.mailbox = mailbox
+        transport.mayEnd.store(false, ordering: .releasing)
+        point = PausePoint(mailbox)
+      }
+      points += [point].compactMap(\.self)
       transports.append(transport)
       let job = Job(
         pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),
-        latencies: page.latencies(number), recorder: recorder.slot(number))
+        latencies: page.latencies(number), recorder: recorder.slot(number), pausePoint: point)
       threads.append(
         try Posix.Thread(name: "queue \(number)") {
           do {
@@ -86,6 +102,25 @@ final class WriteRun: @unchecked Sendable {
             failures.withLock { $0.append("\(error)") }
           }
         })
+    }
+    if wish.snapshots > 0 {
+      let snapshots = SnapshotStack(stack, upper, table, points, folder)
+      self.snapshots = snapshots
+      for number in 0..<wish.snapshots {
+        usleep(UInt32.random(in: 0..<3000, using: &random))
+        if transports.contains(where: { $0.left.load(ordering: .relaxed) > 0 }) { snapshotsUnderLoad += 1 }
+        while true {
+          do throws(DeviceError) {
+            pauses += try snapshots.make(number)
+            break
+          } catch {
+            failedPauses += 1
+            if wish.faults.registration == 0 || failedPauses > 200 { throw error }
+          }
+        }
+      }
+      upper = snapshots.upper
+      for transport in transports { transport.mayEnd.store(true, ordering: .releasing) }
     }
     for thread in threads { #expect(thread.join(Deadline(milliseconds: 60_000)), "a queue hangs") }
     counters = page.snapshot.total
@@ -102,11 +137,15 @@ final class WriteRun: @unchecked Sendable {
     let counters: UnsafeMutablePointer<QueueCounters>
     let latencies: LatencyCounts
     let recorder: UnsafeMutablePointer<TouchSlot>
+    let pausePoint: PausePoint?
 
     init(
       pages: consuming RequestPages, transport: FakeTransport, source: QueueSource, depth: Int,
-      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts, recorder: UnsafeMutablePointer<TouchSlot>
+      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts,
+      recorder: UnsafeMutablePointer<TouchSlot>,
+      pausePoint: PausePoint?
     ) {
+      self.pausePoint = pausePoint
       self.pages = consume pages
       self.transport = transport
       self.source = source
@@ -119,7 +158,8 @@ final class WriteRun: @unchecked Sendable {
     func run() throws -> Bool {
       var queue = Queue(
         transport: transport, source: source, depth: depth, pages: pages.take()!, blockCache: try BlockCache(),
-        decoder: try BlockDecoder(), counters: counters, latencies: latencies, recorder: recorder)
+        decoder: try BlockDecoder(), counters: counters, latencies: latencies, recorder: recorder,
+        pausePoint: pausePoint)
       return queue.serve()
     }
   }
@@ -214,7 +254,7 @@ final class WriteRun: @unchecked Sendable {
   /// Checks the disk as the next server finds it. After `check`.
   func checkReopened(_ seed: UInt64) throws {
     try upper.close()
-    let files = UpperFiles(data: folder("data"), index: folder("index"))
+    let files = upper.files
     let again = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
     #expect(again.recovery.isClean, "seed \(seed): \(again.recovery.lines)")
     for sector in 0..<4096 {
@@ -222,7 +262,7 @@ final class WriteRun: @unchecked Sendable {
       var found = [UInt8](repeating: 0, count: 512)
       switch piece.kind {
       case .zeroes: break
-      case .unmapped: found = Array(stack.model[sector * 512..<sector * 512 + 512])
+      case .unmapped: found = snapshots?.bytes(sector) ?? Array(stack.model[sector * 512..<sector * 512 + 512])
       case .data: #expect(pread(again.dataDescriptor, &found, 512, Int(piece.blobSector) * 512) == 512)
       }
       guard mayBe(found[...], sector, values[sector], began: .max - 1, ended: .max) else {

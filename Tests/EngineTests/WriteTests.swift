@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 import Testing
 import Ublk
 
@@ -102,5 +103,57 @@ struct WriteTests {
       #expect(refused.filter { $0.result == -EIO }.count == 14, "seed \(seed)")
       #expect(refused.filter { $0.result == -EOPNOTSUPP }.map(\.request.operationNumber) == [15], "seed \(seed)")
     }
+  }
+
+  @Test("makes one snapshot after the other while requests come, and loses nothing")
+  func snapshots() throws {
+    var underLoad = 0
+    var longest: UInt64 = 0
+    for seed in TestRun.seeds(3) {
+      let run = try WriteRun(seed, .init(queues: 2, requests: 500, snapshots: 20))
+      run.check(seed)
+      #expect(run.counters.errors == 0, "seed \(seed)")
+      try run.checkReopened(seed)
+      underLoad += run.snapshotsUnderLoad
+      longest = max(longest, run.pauses.max() ?? 0)
+    }
+    print("snapshots: the longest of the pauses was \(longest / 1000) us")
+    #expect(underLoad > 10, "only \(underLoad) snapshots were made under load")
+  }
+
+  @Test("goes on as before when a pause fails, and passes errors to whom they concern across snapshots")
+  func failedPauses() throws {
+    var failed = 0
+    for seed in TestRun.seeds(6) {
+      let faults = FakeTransport.Faults(
+        error: 40, shortRead: 9, interruption: 9, writeError: 30, flushError: 9, zeroError: 9, registration: 2)
+      let run = try WriteRun(seed, .init(queues: 2, requests: 250, faults: faults, sectors: 600, snapshots: 5))
+      run.check(seed)
+      failed += run.failedPauses
+    }
+    #expect(failed > 3, "no pause failed")
+  }
+
+  @Test("holds requests until the pause is over, and no pause begins before its deadline when a request hangs")
+  func hangingRequest() throws {
+    let mailbox = try Mailbox()
+    let point = PausePoint(mailbox)
+    var ran = false
+    do throws(DeviceError) {
+      _ = try QueuePause.run([point], [], Deadline(milliseconds: 30), hasEnded: { false }) { () throws(DeviceError) in
+        ran = true
+        return nil
+      }
+      #expect(Bool(false), "a pause without an answer")
+    } catch {
+      #expect("\(error)".contains("under way"))
+    }
+    #expect(!ran)
+    // The queue is told to stop, and then to go on.
+    #expect(mailbox.take().count == 2)
+    guard case .pause = point.take(), case .resume(nil) = point.take() else {
+      return #expect(Bool(false), "no order to go on")
+    }
+    if point.take() != nil { #expect(Bool(false), "one order too many") }
   }
 }

@@ -27,7 +27,7 @@ import UpperLayer
     ends: Bool = true
   ) throws {
     let opened = try OpenedUpper.open(
-      .image(upperOf: config), pendingFolder: scratch("run"), remote: nil)
+      .image(upperOf: config, pendingFolder: scratch("run")), pendingFolder: scratch("run"), remote: nil)
     for _ in 0..<count {
       let sectors = disk.count / 512
       let sector = Int.random(in: 0..<sectors, using: &random)
