@@ -61,6 +61,9 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   let operations: UnsafeMutablePointer<Operation>
   /// WRITEs that arrived in this wake, and where they go.
   let writes: WriteTable
+  /// Tags whose requests wait for a flush at the end of this wake.
+  let flushes: UnsafeMutablePointer<UInt32>
+  var flushCount = 0
   var decoder: BlockDecoder
   var blockCache: BlockCache
   private let pages: RequestPages
@@ -95,6 +98,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     UnsafeMutableRawPointer(operations).initializeMemory(
       as: UInt8.self, repeating: 0, count: depth * RequestState.operationsMax * MemoryLayout<Operation>.stride)
     writes = WriteTable(capacity: source.upper == nil ? 0 : min(depth, WriteTable.capacityMax))
+    flushes = .allocate(capacity: depth)
     self.blockCache = blockCache
     self.decoder = decoder
   }
@@ -103,6 +107,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     states.deallocate()
     operations.deallocate()
     writes.deallocate()
+    flushes.deallocate()
   }
 
   /// Arms every tag and serves until all are retired: true. False when the transport broke.
@@ -113,6 +118,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       eventTime = 0
       while let event = transport.nextEvent() { handle(event) }
       if writes.count > 0 { writeGathered() }
+      if flushCount > 0 { flushGathered() }
       if givesMemoryBack { giveMemoryBack() }
     }
     return true

@@ -129,11 +129,29 @@ struct UpperPort: Sendable {
   let upper: Upper
   let worker: UpperWorker
   let mailbox: Mailbox
+  /// Whether a flush takes less time than handing it to the worker.
+  private let isInMemory: Bool
+
+  init(upper: Upper, worker: UpperWorker, mailbox: Mailbox) {
+    self.upper = upper
+    self.worker = worker
+    self.mailbox = mailbox
+    isInMemory = upper.isInMemory
+  }
 
   func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 {
     do throws(Errno) {
       try upper.write(pieces)
       return 0
+    } catch {
+      return -error.rawValue
+    }
+  }
+
+  func flushNow() -> Int32? {
+    if !isInMemory { return nil }
+    do throws(Errno) {
+      return try upper.flushNow() ? 0 : nil
     } catch {
       return -error.rawValue
     }

@@ -18,21 +18,48 @@ extension AppendUpper {
         turn.wait()
         continue
       }
-      isBusy = true
-      startedFlushes &+= 1
-      let number = startedFlushes
-      turn.unlock()
-      var failure: Errno?
-      do throws(Errno) { try synchronize() } catch { failure = error }
-      turn.lock()
-      isBusy = false
-      endedFlushes = number
-      flushError = failure
-      turn.wakeAll()
+      flushInTurn()
     }
     let error = flushError
     turn.unlock()
     if let error { throw error }
+  }
+
+  /// HOT: ``flush()``, for a thread that must not wait for others. False, and nothing was done, when somebody else changes
+  /// the index file or a new one is due, which takes as long as much is mapped.
+  func flushNow() throws(Errno) -> Bool {
+    turn.lock()
+    if isBusy || folderNeedsSync || isNewIndexDue {
+      turn.unlock()
+      return false
+    }
+    flushInTurn()
+    let error = flushError
+    turn.unlock()
+    if let error { throw error }
+    return true
+  }
+
+  /// One flush, while it is nobody's turn; ``turn`` is held before and after.
+  @inline(__always)
+  private func flushInTurn() {
+    isBusy = true
+    startedFlushes &+= 1
+    let number = startedFlushes
+    turn.unlock()
+    var failure: Errno?
+    do throws(Errno) { try synchronize() } catch { failure = error }
+    turn.lock()
+    isBusy = false
+    endedFlushes = number
+    flushError = failure
+    turn.wakeAll()
+  }
+
+  private var isNewIndexDue: Bool {
+    commit.lock()
+    defer { commit.unlock() }
+    return isNewIndexWanted || isCompactionDue
   }
 
   /// Runs `body` while nobody else changes the index file.
@@ -165,6 +192,7 @@ extension AppendUpper {
       throw error
     }
     folderNeedsSync = true
+    indexInode = inodeOfIndex
     commit.lock()
     indexEnd = end
     reservedEnd = UInt64(bytes.count)
@@ -172,7 +200,7 @@ extension AppendUpper {
   }
 
   /// Of the index file in place. It was opened, so the kernel knows it.
-  private var indexInode: UInt64 { (try? disk.indexInode()) ?? 0 }
+  private var inodeOfIndex: UInt64 { (try? disk.indexInode()) ?? 0 }
 }
 
 extension [UInt8] {
