@@ -6,8 +6,9 @@ import UpperLayer
 ///
 ///     change ─┬─ WRITE ─▶ gathered ─ end of the wake ─▶ writeGathered ─┬─▶ answered
 ///             │                                                        └─ FUA ─┐
-///             ├─ FLUSH ─────▶ gathered ─ after the wake's writes ──────────────┴▶ flushGathered ─┐
-///             └─ DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered    at once, or ◀──┘ by the worker
+///             ├─ FLUSH ─▶ gathered ─ after the wake's writes ──────────────────┴▶ flushGathered ─┬─▶ answered
+///             │                                                                        worker ◀──┘
+///             └─ DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered
 ///
 /// Requests that are under way at the same time may be served in any order; each of the upper's calls is all or nothing
 /// for a sector.

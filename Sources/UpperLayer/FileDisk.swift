@@ -40,8 +40,12 @@ final class FileDisk: UpperDisk, @unchecked Sendable {
   }
 
   func writeData(_ vectors: UnsafeBufferPointer<iovec>, at offset: UInt64) throws(Errno) -> Int {
-    let written = clinux_pwritev(
-      data.rawValue, vectors.baseAddress, Int32(truncatingIfNeeded: vectors.count), Int64(bitPattern: offset))
+    // Of a single vector the kernel need not fetch and check a table.
+    let written =
+      vectors.count == 1
+      ? pwrite(data.rawValue, vectors[0].iov_base, vectors[0].iov_len, Int(truncatingIfNeeded: offset))
+      : clinux_pwritev(
+        data.rawValue, vectors.baseAddress, Int32(truncatingIfNeeded: vectors.count), Int64(bitPattern: offset))
     if written < 0 { throw .last }
     return written
   }
