@@ -95,8 +95,10 @@ extension AppendUpper {
       throw .ioError
     }
     if let segments, (try? replaceIndex(with: segments, covering: limit)) != nil {
-      try synchronizeFolder()
+      // Before anything that takes long: if the server is killed meanwhile and somebody else writes to the layer, entries
+      // that were still pending would be applied on top of that. After a power loss the log does not count.
       finish(upTo: limit, at: indexEnd)
+      try synchronizeFolder()
     } else {
       var position = indexEnd
       try log.withBytes(first..<limit) { bytes throws(Errno) in
