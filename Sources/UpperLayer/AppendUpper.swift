@@ -58,7 +58,9 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   var isPoisoned = false
   /// Whether files may have something that was never synchronized, though nothing is pending.
   var needsSync = true
-  var folderNeedsSync = false
+  /// Whether the index file may have a name that a power loss takes back: the server before may have been killed between
+  /// giving it that and synchronizing the folder.
+  var folderNeedsSync = true
   /// Whether the next flush writes the index file anew whatever it has. Under `commit`.
   var isNewIndexWanted = false
   /// The index file is written anew when it has more entries than this, and four times what is mapped.

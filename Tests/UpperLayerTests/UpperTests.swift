@@ -325,6 +325,9 @@ struct UpperTests {
       return log.entries.count
     }
     func write(_ version: UInt64) throws { try upper.write([(version % 2 * 8, sectorsBytes(0, 1, version))]) }
+    // Of what was before nothing is known.
+    #expect(try !upper.flushNow())
+    try upper.flush()
     for version in 0..<100 as Range<UInt64> { try write(version) }
     let isDone = try upper.append.takingTurn { () throws(Errno) -> Bool in try upper.flushNow() }
     #expect(!isDone && upper.pendingCount == 100)
