@@ -1,10 +1,13 @@
 extension ImageConfig {
+  /// Whether it has a layer that one server at a time may have open.
+  public var isWritable: Bool { upper.data != nil || upper.index != nil }
+
   /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
   func requireSupported(upper use: UpperUse = .refused) throws(ImageError) {
     if lowers.isEmpty, upper.data == nil {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
-    if case .refused = use, upper.data != nil || upper.index != nil {
+    if case .refused = use, isWritable {
       throw .invalid(
         name: name, field: upper.data != nil ? "upper.data" : "upper.index",
         problem: "is a writable layer, and an image is wanted here that does not change: make it one of `lowers` with "

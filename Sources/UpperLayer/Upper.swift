@@ -71,6 +71,13 @@ public final class Upper: @unchecked Sendable {
   /// index file) the next flush tries everything again.
   public func flush() throws(Errno) { try append.flush() }
 
+  /// HOT: ``flush()``, for a thread that must not wait for other threads. False, and nothing was done, when it would; then
+  /// there is ``flush()``. Of a disk it waits for the syncs all the same, unless the layer ``isInMemory``.
+  public func flushNow() throws(Errno) -> Bool { try append.flushNow() }
+
+  /// Whether its files are in memory (tmpfs, ramfs), where syncs do not take time.
+  public var isInMemory: Bool { disk.isInMemory }
+
   /// Entries that no flush has covered yet.
   public var pendingCount: Int { append.pendingCount }
 

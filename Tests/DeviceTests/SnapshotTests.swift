@@ -176,7 +176,7 @@ extension OnDevice {
       let image = try WritableImage(.ext4, "--size", "32M")
       let (scratch, disk) = (image.scratch, try Warmblk.add(image.config))
       let before = Guest.text(image.config)
-      let taken = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", disk.folder)
+      let taken = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", scratch("disk"))
       #expect(taken.status == 1 && taken.errors.contains("overwrites nothing"), "\(taken)")
       try writeFileAtomically(image.config, Array(before.replacing("upper.data", with: "other.data").utf8))
       let other = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", scratch("new"))

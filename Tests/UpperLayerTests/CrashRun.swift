@@ -215,7 +215,9 @@ struct CrashRun {
     guard let upper else { return }
     let wasFull = disk.capacity != .max
     do throws(Errno) {
-      try upper.flush()
+      var isDone = false
+      if Bool.random(using: &random) { isDone = try upper.flushNow() }
+      if !isDone { try upper.flush() }
       if disk.hasLostData { failure = "a flush succeeded after data was lost" }
       noteDurable()
     } catch {

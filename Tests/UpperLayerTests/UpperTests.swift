@@ -313,6 +313,40 @@ struct UpperTests {
     try again.close()
   }
 
+  @Test("A flush that must not wait is done at once, or not at all while somebody else is at the index file")
+  func flushNow() throws {
+    let place = try Place()
+    try place.create(size: 1 << 20)
+    let upper = try Upper.open(
+      place.files, pendingFolder: place.pending, defaultVirtualSize: 0, parentUUID: nil, compactionFloor: 100)
+    func entryCount() throws -> Int {
+      let bytes = try readFile(place.files.index)
+      let log = try decodeIndexLog(bytes.span.bytes)
+      return log.entries.count
+    }
+    func write(_ version: UInt64) throws { try upper.write([(version % 2 * 8, sectorsBytes(0, 1, version))]) }
+    // Of what was before nothing is known.
+    #expect(try !upper.flushNow())
+    try upper.flush()
+    for version in 0..<100 as Range<UInt64> { try write(version) }
+    let isDone = try upper.append.takingTurn { () throws(Errno) -> Bool in try upper.flushNow() }
+    #expect(!isDone && upper.pendingCount == 100)
+    #expect(try upper.flushNow())
+    #expect(upper.pendingCount == 0)
+    #expect(try entryCount() == 100)
+    // With one more than a hundred entries for two sectors a new index file is due.
+    try write(100)
+    #expect(try upper.flushNow())
+    try write(101)
+    #expect(try !upper.flushNow())
+    #expect(upper.pendingCount == 1)
+    try upper.flush()
+    #expect(try entryCount() == 2)
+    try write(102)
+    #expect(try upper.flushNow())
+    try upper.close()
+  }
+
   @Test(
     "What is written while others flush is in the index file after the last flush, also when that is written anew",
     arguments: [1 << 20, 100 as UInt64])
@@ -326,9 +360,11 @@ struct UpperTests {
     for number in 0..<500 as Range<UInt64> { try upper.write([(number % 2, sectorsBytes(number % 2, 1, number))]) }
     try upper.flush()
     let isOver = Atomic<Bool>(false)
-    let flushers = try (0..<2).map { _ in
+    let flushers = try (0..<3).map { number in
       try Posix.Thread(name: "flusher") {
-        while !isOver.load(ordering: .acquiring) { try! upper.flush() }
+        while !isOver.load(ordering: .acquiring) {
+          if number == 2 { _ = try! upper.flushNow() } else { try! upper.flush() }
+        }
       }
     }
     // Each makes the entry of the one before it longer, unless that is on its way into the file; nothing is written twice.
