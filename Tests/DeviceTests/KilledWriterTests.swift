@@ -54,7 +54,7 @@ extension OnDevice {
         let pid = try #require(try Warmblk.row(disk.device).pid)
         kill(pid, SIGKILL)
         if isWatched {
-          let isBack = Deadline(milliseconds: 10_000).wait(interval: 20) {
+          let isBack = Deadline(milliseconds: Guest.noticesDeathAtOnce ? 10_000 : 45_000).wait(interval: 20) {
             (try? Warmblk.row(disk.device)).map { $0.state == "live" && $0.pid != pid } ?? false
           }
           try #require(isBack, "nobody has started another server")
@@ -71,7 +71,7 @@ extension OnDevice {
       try disk.remove()
     }
 
-    @Test("requests that were in flight, all that the device takes, are served by the next server")
+    @Test("requests that were in flight, all that a queue takes, are served by the next server")
     func full() throws {
       let scratch = try Scratch(.tmpfs)
       let disk = try BlankDisk(scratch, size: "64M", "--queues", "2", "--depth", "128", "--no-watch")
@@ -84,7 +84,8 @@ extension OnDevice {
       let pid = try #require(try Warmblk.row(disk.device).pid)
       // It stops serving, and what it has fills up.
       kill(pid, SIGSTOP)
-      try #require(Deadline(milliseconds: 10_000).wait(interval: 10) { disk.device.inFlight >= 256 })
+      // Both jobs may be on the processor of one queue.
+      try #require(Deadline(milliseconds: 10_000).wait(interval: 10) { disk.device.inFlight >= 128 })
       kill(pid, SIGKILL)
       try need(Guest.binary, "recover", "-n", "\(disk.device.id)", "--timeout", "60")
       let outcome = try fio.wait(seconds: 120)
