@@ -11,6 +11,7 @@
 #include <linux/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /// Locks of an open file description (Linux 3.15): gone with its last descriptor, so also with a killed process.
@@ -31,6 +32,9 @@ static inline int clinux_find_lock(int fd, int64_t start, int64_t length, int64_
 static inline int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
   return (int)syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
+/// Where data begins (SEEK_DATA, 3), or where it ends (SEEK_HOLE, 4), at or after an offset.
+static inline int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, 3); }
+static inline int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, 4); }
 /// A file in memory without a name.
 static inline int clinux_memfd(const char *name) { return (int)syscall(SYS_memfd_create, name, 1U /* MFD_CLOEXEC */); }
 /// Asks the file system to change the blocks of a new file in place.
@@ -50,10 +54,28 @@ static inline int clinux_birth_time(int fd, int64_t *seconds, uint32_t *nanoseco
   *nanoseconds = value.stx_btime.tv_nsec;
   return value.stx_mask & STATX_BTIME ? 0 : 1;
 }
+/// What the file system calls an open file (name_to_handle_at, Linux 2.6.39): how many bytes, -1 on failure. `count`: 128.
+static inline int clinux_file_handle(int fd, uint8_t *bytes, uint32_t count, int32_t *type) {
+  struct { uint32_t count; int32_t type; uint8_t bytes[128]; } handle = {.count = 128};
+  int mount = 0;
+  if (count < 128 || syscall(SYS_name_to_handle_at, fd, "", &handle, &mount, 0x1000 /* AT_EMPTY_PATH */) != 0) return -1;
+  for (uint32_t i = 0; i < handle.count && i < 128; i++) bytes[i] = handle.bytes[i];
+  *type = handle.type;
+  return (int)handle.count;
+}
+/// Opens a file that a file system has, by what it calls it; `mount` is any file on it. Needs CAP_DAC_READ_SEARCH.
+/// ESTALE when it is gone. Nothing can be read or written with what is opened.
+static inline int clinux_open_handle(int mount, int32_t type, const uint8_t *bytes, uint32_t count) {
+  struct { uint32_t count; int32_t type; uint8_t bytes[128]; } handle = {.count = count, .type = type};
+  for (uint32_t i = 0; i < count && i < 128; i++) handle.bytes[i] = bytes[i];
+  return (int)syscall(SYS_open_by_handle_at, mount, &handle, 010000000 /* O_PATH */ | O_CLOEXEC);
+}
+/// The magic number of a file system; 0 on failure.
+static inline uint64_t clinux_file_system_type(int fd) {
+  struct statfs value;
+  return fstatfs(fd, &value) == 0 ? (uint64_t)value.f_type : 0;
+}
 /// Guarded by _DEFAULT_SOURCE.
 static inline ssize_t clinux_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset) {
   return syscall(SYS_pwritev, fd, vectors, (unsigned long)count, (long)offset, 0L);
 }
-/// Where data begins (SEEK_DATA, 3), or where it ends (SEEK_HOLE, 4), at or after an offset.
-static inline int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, 3); }
-static inline int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, 4); }

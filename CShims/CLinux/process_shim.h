@@ -27,6 +27,18 @@ static inline int clinux_signalfd(const void *mask) {
 static inline int clinux_close_range(unsigned first, unsigned last) {
   return (int)syscall(SYS_close_range, first, last, 0U);
 }
+/// Whether a system call, by its number, changes a file or makes it durable: 1 or 0.
+static inline int clinux_is_storing_call(int number) {
+  switch (number) {
+    case SYS_fsync: case SYS_fdatasync: case SYS_sync_file_range: case SYS_syncfs: case SYS_write: case SYS_writev:
+    case SYS_pwrite64: case SYS_pwritev: case SYS_pwritev2: case SYS_fallocate: case SYS_ftruncate: case SYS_renameat2:
+#ifdef SYS_rename
+    case SYS_rename:
+#endif
+      return 1;
+    default: return 0;
+  }
+}
 /// A write lock on the whole file that belongs to the open file, so that a child inherits it (F_OFD_SETLK, Linux 3.15).
 static inline int clinux_lock_file(int fd) {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -4,7 +4,7 @@ import UpperLayer
 
 /// A disk that grows while it is used.
 extension Device {
-  /// Gives the disk `bytes`, more than it has, a multiple of 512. Of what is added, the sectors `hidden` are made zeroes
+  /// Gives the disk `bytes`, more than it has, a multiple of 512. May be repeated. Of what is added, the sectors `hidden` are made zeroes
   /// first: layers below have something there. Not from a queue thread, and not while something is recorded.
   ///
   /// The upper is larger before the kernel hears of it: if the driver does not answer, the disk has its new size when it
@@ -23,7 +23,9 @@ extension Device {
         "this kernel cannot change the size of \(path) while it is there (UPDATE_SIZE, 6.16): take the device away with "
           + "`warmblk del -n \(id)`, resize the image with `warmblk resize --config`, and add it again")
     }
-    guard bytes > size else {
+    // A server that died in the middle of it, or a driver that did not answer, has left the upper as large as that, and the
+    // disk as it was.
+    guard bytes >= size else {
       throw .invalidOption(
         "\(path) has \(size) bytes: while it is there it can only grow; take it away to make it smaller")
     }

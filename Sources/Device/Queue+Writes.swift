@@ -5,8 +5,10 @@ import UpperLayer
 /// The way of what changes the disk.
 ///
 ///     change ─┬─ WRITE ─▶ gathered ─ end of the wake ─▶ writeGathered ─┬─▶ answered
-///             │                                                        └─ FUA ─▶ the worker flushes ─▶ finishWork
-///             └─ FLUSH, DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered
+///             │                                                        └─ FUA ─┐
+///             ├─ FLUSH ─▶ gathered ─ after the wake's writes ──────────────────┴▶ flushGathered ─┬─▶ answered
+///             │                                                                        worker ◀──┘
+///             └─ DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered
 ///
 /// Requests that are under way at the same time may be served in any order; each of the upper's calls is all or nothing
 /// for a sector.
@@ -27,7 +29,7 @@ extension Queue where Transport: ~Copyable {
           tag: UInt32(truncatingIfNeeded: tag), goesThroughCache: request.flags.contains(.throughCache)))
       if isFull { writeGathered() }
     case .flush:
-      work(tag, .flush, bytes: 0)
+      flush(tag, bytes: 0)
     case .discard, .writeZeroes:
       guard isInside(request) else { return refuse(tag, request) }
       let keepsSpace = operation == .writeZeroes && request.flags.contains(.keepsSpace)
@@ -61,8 +63,27 @@ extension Queue where Transport: ~Copyable {
       return answerChange(tag, result)
     }
     counters.pointee.writtenBytes &+= UInt64(bytes)
-    if owner.goesThroughCache { return work(tag, .flush, bytes: bytes) }
+    if owner.goesThroughCache { return flush(tag, bytes: bytes) }
     answerChange(tag, Int32(truncatingIfNeeded: bytes))
+  }
+
+  /// Has a request wait for the flush at the end of the wake; `bytes` is what its answer says if that succeeds.
+  private mutating func flush(_ tag: Int, bytes: UInt32) {
+    states[tag].bytes = bytes
+    flushes[flushCount] = UInt32(truncatingIfNeeded: tag)
+    flushCount &+= 1
+  }
+
+  /// One flush for all that wait: here where the upper is in memory, for the way to another thread and back would take
+  /// longer, and otherwise by the worker.
+  @inline(never)
+  mutating func flushGathered() {
+    let result = transport.flushNow()
+    for place in 0..<flushCount {
+      let tag = Int(flushes[place])
+      if let result { finishWork(tag, result: result) } else { transport.work(.flush, tag: tag) }
+    }
+    flushCount = 0
   }
 
   /// Hands a request to the worker; `bytes` is what its answer says if that succeeds.

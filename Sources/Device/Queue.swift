@@ -65,6 +65,9 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   let operations: UnsafeMutablePointer<Operation>
   /// WRITEs that arrived in this wake, and where they go.
   let writes: WriteTable
+  /// Tags whose requests wait for a flush at the end of this wake.
+  let flushes: UnsafeMutablePointer<UInt32>
+  var flushCount = 0
   var decoder: BlockDecoder
   var blockCache: BlockCache
   private let pages: RequestPages
@@ -110,6 +113,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     UnsafeMutableRawPointer(operations).initializeMemory(
       as: UInt8.self, repeating: 0, count: depth * RequestState.operationsMax * MemoryLayout<Operation>.stride)
     writes = WriteTable(capacity: source.upper == nil ? 0 : min(depth, WriteTable.capacityMax))
+    flushes = .allocate(capacity: depth)
     self.blockCache = blockCache
     self.decoder = decoder
   }
@@ -119,6 +123,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     operations.deallocate()
     held.deallocate()
     writes.deallocate()
+    flushes.deallocate()
   }
 
   /// Arms every tag and serves until all are retired: true. False when the transport broke.
@@ -129,6 +134,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       eventTime = 0
       while let event = transport.nextEvent() { handle(event) }
       if writes.count > 0 { writeGathered() }
+      if flushCount > 0 { flushGathered() }
       if isPausing { notePause() }
       if givesMemoryBack { giveMemoryBack() }
     }

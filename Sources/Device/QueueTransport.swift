@@ -61,6 +61,10 @@ protocol QueueTransport: ~Copyable {
   /// Writes to the upper now: 0, or a negative error number, and then nothing of it is mapped. Only in a writable device.
   mutating func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32
 
+  /// Makes durable what was written, now: 0, or a negative error number. Nil when that would wait, so that it is
+  /// ``UpperWork/flush`` for ``work(_:tag:)``. Only in a writable device.
+  mutating func flushNow() -> Int32?
+
   /// Has done what may wait for a disk; completes as `worked`, with 0 or a negative error number. Only in a writable device.
   mutating func work(_ work: UpperWork, tag: Int)
 

@@ -64,6 +64,8 @@ struct RingTransport: QueueTransport, ~Copyable {
 
   mutating func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 { upper?.writeNow(pieces) ?? -EROFS }
 
+  mutating func flushNow() -> Int32? { upper?.flushNow() }
+
   mutating func work(_ work: UpperWork, tag: Int) { upper?.work(work, tag: tag) }
 
   mutating func register(_ files: [LayerFile]) -> Int32 {
@@ -75,7 +77,7 @@ struct RingTransport: QueueTransport, ~Copyable {
     }
   }
 
-  mutating func use(_ upper: Upper) { self.upper?.upper = upper }
+  mutating func use(_ upper: Upper) { self.upper?.use(upper) }
 
   /// Why the ring is broken; nil while it is not.
   var failure: Errno? { refusals.final }

@@ -130,14 +130,38 @@ final class UpperWorker: @unchecked Sendable {
 
 /// A queue's way to the upper.
 struct UpperPort: Sendable {
-  var upper: Upper
+  private var upper: Upper
   let worker: UpperWorker
   let mailbox: Mailbox
+  /// Whether a flush takes less time than handing it to the worker.
+  private var isInMemory: Bool
+
+  init(upper: Upper, worker: UpperWorker, mailbox: Mailbox) {
+    self.upper = upper
+    self.worker = worker
+    self.mailbox = mailbox
+    isInMemory = upper.isInMemory
+  }
+
+  /// Leads to another upper from now on.
+  mutating func use(_ upper: Upper) {
+    self.upper = upper
+    isInMemory = upper.isInMemory
+  }
 
   func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 {
     do throws(Errno) {
       try upper.write(pieces)
       return 0
+    } catch {
+      return -error.rawValue
+    }
+  }
+
+  func flushNow() -> Int32? {
+    if !isInMemory { return nil }
+    do throws(Errno) {
+      return try upper.flushNow() ? 0 : nil
     } catch {
       return -error.rawValue
     }

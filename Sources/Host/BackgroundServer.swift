@@ -20,7 +20,7 @@ public enum StartNews: Sendable {
 
 /// Starts a device's server in the background and waits until the device can be used.
 public struct BackgroundServer {
-  private let options: ServerOptions
+  private var options: ServerOptions
   /// Seconds until the attempt is given up.
   private let timeout: Int
   /// Readable when nobody wants the device any more; -1 for none.
@@ -30,6 +30,7 @@ public struct BackgroundServer {
   /// can be read.
   public init(_ options: ServerOptions, timeout: Int, cancelDescriptor: Int32 = -1) {
     self.options = options
+    self.options.hasStarter = true
     self.timeout = timeout
     self.cancelDescriptor = cancelDescriptor
   }

@@ -31,6 +31,8 @@ public struct DeviceState: Codable, Equatable, Sendable {
   public enum Keeper: String, Codable, Sendable {
     /// Nobody, until somebody says `warmblk recover`.
     case nobody
+    /// Nobody: the command that asked for the device still waits for it, and takes it away when its server dies.
+    case starter
     /// `warmblk watch`.
     case watcher
     /// Whoever supervises `warmblk serve --recover`.

@@ -6,7 +6,7 @@ public enum Growing {
   /// Ranges that a request can name.
   private static let hiddenMax = 500
 
-  /// Gives device `id` `bytes`; returns how many it had. A registry is asked, as `remote` says, what the image's layers
+  /// Gives device `id` `bytes`; returns how many it had, which may be the same. A registry is asked, as `remote` says, what the image's layers
   /// have beyond the old end.
   public static func run(
     _ id: UInt32, to bytes: UInt64, remote: RemoteSettings?, _ directory: RunDirectory
@@ -15,6 +15,8 @@ public enum Growing {
       throw .refused("there is no device \(id); `warmblk list` shows the devices")
     }
     if bytes % 512 != 0 { throw .refused("\(bytes) bytes: a disk has a multiple of 512") }
+    // Whoever asked for it may not have heard that it was done: its server can have died then.
+    if bytes == state.size { return bytes }
     guard bytes > state.size else {
       throw .refused(
         "\(state.device) has \(state.size) bytes: while it is there it can only grow; take it away with `warmblk del -n "

@@ -18,12 +18,13 @@ public struct Recovery {
     self.note = note
   }
 
-  /// The devices whose server is dead, by number. One whose record cannot be read is told of.
+  /// The devices whose server is dead, by number; not those that were never handed over. One whose record cannot be read is
+  /// told of.
   public func dead() throws(HostError) -> [UInt32] {
     try directory.ids().filter { id in
       do throws(HostError) {
         guard let state = try directory.state(id) else { return false }
-        return !state.server.isAlive && state.phase == .serving
+        return !state.server.isAlive && state.phase == .serving && state.keeper != .starter
       } catch {
         note("\(error)")
         return false

@@ -119,6 +119,12 @@ enum RecoveryCheck {
         ? "the server of device \(id) died before its disk was there: `warmblk del -n \(id)` removes what is left"
         : "device \(id) is just being made"
     }
+    if state.keeper == .starter {
+      return server == nil
+        ? "the server of device \(id) died before the device was handed over: the `warmblk add` that waits for it takes it away; "
+          + "if that is gone too, `warmblk del -n \(id)` does"
+        : "the `warmblk add` of device \(id) waits for it to be warm: try again later"
+    }
     if !state.features.isSuperset(of: .recovery) {
       return
         "device \(id) was made without recovery (the kernel has it from 6.1 on): `warmblk del -n \(id)` takes it away"

@@ -11,7 +11,7 @@ public struct Removal {
     /// Also when Warmblk has no record of having made it.
     public var includesForeign: Bool
     /// Seconds for all of it: half of them for the disk to stop and its server to end by itself, the rest for the
-    /// kernel to kill the server and to delete what is left.
+    /// kernel to kill the server and to delete what is left. One that makes durable what was written has more.
     public var timeout: Int
 
     /// All options.
@@ -59,7 +59,7 @@ public struct Removal {
       try server.signal(SIGCONT)
     }
     if !options.isForced, serverLetsGo() { try stopUnlessOpen() }
-    try end(server)
+    try end(server, upper: state.upper)
     if disk.hasCharacterNode { try deleteFromKernel() }
     try directory.remove(id, server: server)
   }
@@ -169,7 +169,7 @@ public struct Removal {
   // MARK: The end
 
   /// Asks the server to end, and ends it when it does not.
-  private func end(_ server: ProcessIdentity) throws(HostError) {
+  private func end(_ server: ProcessIdentity, upper: DeviceState.Upper?) throws(HostError) {
     try server.signal(SIGTERM)
     // While a user holds the disk the server waits for the kernel, which waits for the user; with the node gone
     // there is nothing left to serve.
@@ -177,12 +177,41 @@ public struct Removal {
       !server.isAlive || (options.isForced && !disk.hasCharacterNode)
     }
     if ended, server.waitForEnd(Deadline(milliseconds: options.isForced ? 1000 : 0)) { return }
-    if !ended { note("its server (pid \(server.pid)) did not end in time (half of \(options.timeout) s): killing it") }
+    if !ended, let upper, StoringCalls.isMaking(server.pid) {
+      if waitForFlush(server) { return }
+      note(
+        "its server (pid \(server.pid)) still stores what was written after \(options.timeout) s: killing it. Nothing is lost "
+          + "while the machine runs: \(rest(upper)); add the image again, or give --timeout more")
+    } else if !ended {
+      note("its server (pid \(server.pid)) did not end in time (half of \(options.timeout) s): killing it")
+    }
     try server.signal(SIGKILL)
     if server.waitForEnd(deadline) { return }
     throw .refused(
       "the server of device \(id), pid \(server.pid), does not end even when killed: it waits in the kernel "
         + "(\(Self.waitChannel(server.pid))); see `dmesg`, and whether the layers' file system answers")
+  }
+
+  /// Waits for a server that makes durable what was written, for all but a tenth of the time that is left; false when it
+  /// has not ended, or does something else for a second.
+  private func waitForFlush(_ server: ProcessIdentity) -> Bool {
+    let limit = Deadline(milliseconds: Int(deadline.remaining / 1_000_000) * 9 / 10)
+    var pause = Deadline(milliseconds: 1000)
+    var isOver = false
+    _ = limit.wait(interval: 20) {
+      isOver = !server.isAlive
+      if StoringCalls.isMaking(server.pid) { pause = Deadline(milliseconds: 1000) }
+      return isOver || pause.hasPassed
+    }
+    return isOver
+  }
+
+  /// What a server that is killed has not stored.
+  private func rest(_ upper: DeviceState.Upper) -> String {
+    let pending = UpperStatus.read(directory.upperPath(id))?.pendingEntries
+    let count = pending.map { "\($0) mappings" } ?? "mappings"
+    return
+      "\(count) that were not in \(upper.index) are in \(directory.path), and the kernel goes on storing \(upper.data)"
   }
 
   private func deleteFromKernel() throws(HostError) {

@@ -20,21 +20,29 @@ extension Server {
   ) throws(HostError) {
     ServerProcess.prepare(log)
     let isAlive = state.server.isAlive
-    // What may be open only once is with the server that lives.
-    let isWritable = options.config.isWritable && !options.isReadOnly
-    if isAlive, isWritable { try askToLeave(state) }
+    // What cannot be opened now could not be without the last server.
+    let opened = try openImage()
+    if state.upper == nil { try refuseOtherSize(state, opened.virtualSize) }
+    if isAlive { try askToLeave(state) }
     let server = try completed(report)
-    let (device, helpers) = try server.goOn(state, lock, isHandedOver: isAlive, report: report)
+    // A snapshot that the last server had begun has made another image of it.
+    let image = server.options.config == options.config ? opened : try server.openImage()
+    let (device, helpers) = try server.goOn(state, image, lock, isHandedOver: isAlive, report: report)
     try server.serve(device, helpers, signals)
   }
 
   private func goOn(
-    _ state: DeviceState, _ lock: DeviceLock, isHandedOver isAlive: Bool,
+    _ state: DeviceState, _ opened: Image, _ lock: DeviceLock, isHandedOver isAlive: Bool,
     report: (StartMessage) throws(HostError) -> Void
   ) throws(HostError) -> (Device, Helpers) {
-    let isWritable = options.config.isWritable && !options.isReadOnly
-    let (opened, upper) = try openSame(state, report)
-    if isAlive, !isWritable { try askToLeave(state) }
+    // What may be open only once was with the last server.
+    let upper = try openUpperOfDead(opened)
+    if (state.upper != nil) != (upper != nil) {
+      throw .refused(
+        "\(state.device) was made \(state.upper == nil ? "read-only" : "with a writable layer"), and \(state.config) is not that "
+          + "now: put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
+    }
+    if let upper { try refuseOtherSize(state, upper.upper.virtualSize, mayHaveGrown: true) }
     ServerProcess.leaveMountTable(
       needing: ["/dev", "/proc", "/sys", directory.path] + opened.pathsNeeded + paths(of: upper), log)
     let counters = try HostError.describing("open \(directory.countersPath(state.id))") { () throws(Errno) in
@@ -66,25 +74,36 @@ extension Server {
     )
   }
 
-  /// The image and its upper, which must be those that the device was made of, as far as their size tells.
-  private func openSame(
-    _ state: DeviceState, _ report: (StartMessage) throws(HostError) -> Void
-  ) throws(HostError) -> (Image, OpenUpper?) {
-    let image = try openImage()
-    let upper = try openUpper(image, report)
-    let size = upper?.upper.virtualSize ?? image.virtualSize
-    if size == state.size { return (image, upper) }
+  /// The writable layer. A server that is gone for those who look at processes may have it open for a moment still.
+  private func openUpperOfDead(_ image: Image) throws(HostError) -> OpenUpper? {
+    let deadline = Deadline(milliseconds: options.device.timeout * 1000)
+    while true {
+      do throws(HostError) {
+        // What was mended is for the log: that a killed server has left something is as it should be.
+        return try openUpper(image) { _ in }
+      } catch {
+        guard case .upper(.inUse) = error, !deadline.hasPassed else { throw error }
+      }
+      usleep(500)
+    }
+  }
+
+  /// The image must be the one that the device was made of, as far as its size tells. A server that died while its disk grew
+  /// has made the upper larger before the kernel heard of it.
+  private func refuseOtherSize(_ state: DeviceState, _ bytes: UInt64, mayHaveGrown: Bool = false) throws(HostError) {
+    if bytes == state.size || mayHaveGrown && bytes > state.size { return }
     throw .refused(
-      "\(state.config) is a disk of \(size) bytes now, and \(state.device) has \(state.size): it cannot be served with "
-        + "that; put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
+      "\(state.config) is a disk of \(bytes) bytes now, and \(state.device) has \(state.size): it cannot be "
+        + "served with that; put the configuration back, or take the device away with `warmblk del -n \(state.id)`")
   }
 
   private func successor(of state: DeviceState, _ device: Device, _ upper: OpenUpper?) -> DeviceState {
     var next = state
     next.server = identity
     next.program = ServerProcess.program
-    next.upper = upper?.state
     next.layers = device.image.layers.map(\.blob.path)
+    next.upper = upper?.state
+    if let sectors = BlockDevice(id: state.id).sectors { next.size = sectors * 512 }
     next.keeper = options.keeper
     next.settings = options.settings
     next.recoveries += 1
@@ -105,13 +124,11 @@ extension Server {
   }
 
   /// Leaves the disk to the server that asked for it. The record stays: it names this process, which is gone then.
-  func leave(_ device: Device) {
-    if device.leave(Deadline(milliseconds: Self.leaveMilliseconds)) {
-      log.info("\(device.path) is handed over, with nothing under way")
-      return
-    }
-    log.info("\(device.path) is handed over; what is under way is sent to the next server")
-    // Queues still use what would be released on the way out.
+  func leave(_ device: Device) -> Never {
+    let isDone = device.leave(Deadline(milliseconds: Self.leaveMilliseconds))
+    let rest = isDone ? "with nothing under way" : "and what is under way is sent to the next server"
+    log.info("\(device.path) is handed over, \(rest)")
+    // At once: what no flush has covered is in files, and threads may still use what would be released on the way out.
     _exit(0)
   }
 }
@@ -128,9 +145,4 @@ extension ServerOptions {
     settings = state.settings
     keeper = state.keeper
   }
-}
-
-extension ImageConfig {
-  /// Whether it has a layer that one server at a time may have open.
-  var isWritable: Bool { upper.data != nil || upper.index != nil }
 }

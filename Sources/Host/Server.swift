@@ -23,6 +23,8 @@ public struct ServerOptions: Sendable {
   public var warm = WarmOptions()
   /// Who starts a new server when this one dies.
   public var keeper = DeviceState.Keeper.nobody
+  /// Whether somebody takes the device away when its server dies before it is handed over.
+  var hasStarter = false
   /// What a new server has to know.
   public var settings = ServeSettings()
   /// Whether the device goes away when the process that asked for it has ended, in whatever way.
@@ -130,14 +132,17 @@ struct Server {
       var state = state(image, upper, device.id, device.queueCount, .serving, dataPath: device.dataPath)
       state.features = device.features
       // Until the device is handed over, whoever waits for it cleans up after a server that dies.
+      state.keeper = options.hasStarter ? .starter : options.keeper
       try directory.write(state)
       watch?.report(log)
       upperWatch?.report()
       // `del` learns from it that the disk may be held open.
       warming?.report(directory.warmPath(device.id))
       if let warming { try wait(for: warming, device, signals, report) }
-      state.keeper = options.keeper
-      if state.keeper != .nobody { try directory.write(state) }
+      if state.keeper != options.keeper {
+        state.keeper = options.keeper
+        try directory.write(state)
+      }
       try report(.ready(device.id))
     } catch {
       warming?.stop()
@@ -172,7 +177,7 @@ struct Server {
     if !helpers.control.stop(Self.writingTime) {
       log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
     }
-    if isWanted { return leave(device) }
+    if isWanted { leave(device) }
     while signals.next() != nil {}
     signals.release()
     if let failure = device.failure {
@@ -225,6 +230,7 @@ struct Server {
     } catch {
       throw .upper(error)
     }
+    for line in upper.removedLogs { log.notice("\(line)") }
     do throws(HostError) {
       for line in upper.recovery.lines {
         log.notice("\(line)")

@@ -4,8 +4,11 @@ import Posix
 
 /// Programs that run on their own: in a session of their own, with nothing open but what they are given.
 enum Spawn {
-  /// Starts a program with standard output in `output`, or nowhere when that is -1, and standard error in the watcher's log.
-  static func start(_ command: [String], output: Int32 = -1, _ directory: RunDirectory) throws(HostError) -> pid_t {
+  /// Starts a program with standard output in `output`, or nowhere when that is -1, and standard error in `errors`, or in the
+  /// watcher's log.
+  static func start(
+    _ command: [String], output: Int32 = -1, errors: Int32 = -1, _ directory: RunDirectory
+  ) throws(HostError) -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -15,7 +18,11 @@ enum Spawn {
     } else {
       posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     }
-    posix_spawn_file_actions_addopen(&actions, 2, directory.watchLogPath, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+    if errors >= 0 {
+      posix_spawn_file_actions_adddup2(&actions, errors, 2)
+    } else {
+      posix_spawn_file_actions_addopen(&actions, 2, directory.watchLogPath, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+    }
     clinux_spawn_close_from(&actions, 3)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -32,18 +39,5 @@ enum Spawn {
     let error = posix_spawn(&pid, command[0], &actions, &attributes, &words, environ)
     if error != 0 { throw .system(what: "start \(command[0])", Errno(rawValue: error)) }
     return pid
-  }
-}
-
-extension Watcher {
-  /// Sees to it that a process watches.
-  public static func ensure(_ directory: RunDirectory) throws(HostError) {
-    if isRunning(directory) { return }
-    _ = try Spawn.start([ServerProcess.program, "watch"], directory)
-  }
-
-  /// The same if there is a device that wants it.
-  public static func ensureIfWanted(_ directory: RunDirectory) throws(HostError) {
-    if !watchedIDs(directory).isEmpty { try ensure(directory) }
   }
 }

@@ -1,15 +1,17 @@
 extension ImageConfig {
+  /// Whether it has a layer that one server at a time may have open.
+  public var isWritable: Bool { upper.data != nil || upper.index != nil }
+
   /// Throws for the first field that changes what is read and is not served: serving the rest would be other bytes.
   func requireSupported(upper use: UpperUse = .refused) throws(ImageError) {
     if lowers.isEmpty, upper.data == nil {
       throw .invalid(name: name, field: "lowers", problem: "no layers; name one at least")
     }
-    if case .refused = use, upper.data != nil || upper.index != nil {
-      throw .unsupported(
+    if case .refused = use, isWritable {
+      throw .invalid(
         name: name, field: upper.data != nil ? "upper.data" : "upper.index",
-        advice:
-          "remove `upper` to use the layers below it, or make it one of `lowers` with `warmblk seal` or `warmblk commit`"
-      )
+        problem: "is a writable layer, and an image is wanted here that does not change: make it one of `lowers` with "
+          + "`warmblk seal` or `warmblk commit`, or remove `upper` to use what is below it")
     }
     if upper.target != nil || upper.gzipIndex != nil {
       throw .unsupported(

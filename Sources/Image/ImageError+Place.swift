@@ -72,7 +72,8 @@ extension UpperError {
   fileprivate var place: ImageError.Place {
     switch self {
     case .system(_, let path, _), .notRegularFile(let path), .inUse(let path, _), .sealed(let path),
-      .readOnlyFolder(let path, _), .exists(let path), .noVirtualSize(let path), .invalidSize(let path, _, _),
+      .notWritable(let path, _), .sparse(let path), .exists(let path), .noVirtualSize(let path),
+      .invalidSize(let path, _, _),
       .tooManyEntries(let path, _, _), .pendingLog(let path, _, _):
       .init(file: path)
     case .layer(let path, let error): error.place(in: path)

@@ -15,6 +15,8 @@ public final class Layer: @unchecked Sendable {
   /// Entries of its index, padding not counted.
   public let segmentCount: Int
   private let container: Container
+  /// Keeps writers off an upper.
+  private let lock: ReadLock?
 
   /// The layer's file.
   public var blob: Blob { container.blob }
@@ -23,11 +25,14 @@ public final class Layer: @unchecked Sendable {
   /// The header or trailer of its compression; nil for a layer that is not compressed.
   public var zfile: ZFileRecord? { container.zfile }
 
-  private init(container: consuming Container, header: LayerRecord, record: LayerRecord, segmentCount: Int) {
+  private init(
+    container: consuming Container, header: LayerRecord, record: LayerRecord, segmentCount: Int, lock: ReadLock? = nil
+  ) {
     blocks = container.view
     self.header = header
     self.record = record
     self.segmentCount = segmentCount
+    self.lock = lock
     self.container = container
   }
 
@@ -77,12 +82,12 @@ public final class Layer: @unchecked Sendable {
     return Opened(layer: layer, segments: segments)
   }
 
-  /// The data file of an upper, which is in `blob` and has this `header`, as a layer of `segments`.
+  /// The data file of an upper, which is in `blob` and has this `header`, as a layer of `segments`. `lock` is kept.
   static func open(
-    upper blob: Blob, header: LayerRecord, segments: [Segment]
+    upper blob: Blob, header: LayerRecord, segments: [Segment], lock: ReadLock?
   ) throws(ImageError) -> Opened {
     let layer = Layer(
-      container: try Container.open(blob), header: header, record: header, segmentCount: segments.count)
+      container: try Container.open(blob), header: header, record: header, segmentCount: segments.count, lock: lock)
     return Opened(layer: layer, segments: segments)
   }
 

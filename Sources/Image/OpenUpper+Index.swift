@@ -27,7 +27,9 @@ extension OpenUpper {
   }
 
   /// The append-only upper in `blob`, whose index file is `index`.
-  static func appended(_ blob: Blob, _ header: LayerRecord, index: String) throws(ImageError) -> OpenUpper {
+  static func appended(_ blob: Blob, _ header: LayerRecord, index: String, _ lock: ReadLock?) throws(ImageError)
+    -> OpenUpper
+  {
     let log = try log(at: index, of: header)
     let (segments, cut) = log.replayed(within: blob.payloadSize)
     var notes: [String] = []
@@ -40,7 +42,8 @@ extension OpenUpper {
     // Between the two writes of a resize they differ: one that grew is as good as done.
     header.virtualSize = max(header.virtualSize, log.header.virtualSize)
     return OpenUpper(
-      opened: try Layer.open(upper: blob, header: header, segments: segments), indexPath: index, notes: notes)
+      opened: try Layer.open(upper: blob, header: header, segments: segments, lock: lock), indexPath: index,
+      notes: notes)
   }
 
   /// The mappings of a sparse upper: its file's data, where the file system has any.

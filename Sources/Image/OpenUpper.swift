@@ -35,26 +35,18 @@ struct OpenUpper {
   static func open(data: String, index: String?, pendingFolder: String?) throws(ImageError) -> OpenUpper {
     let blob: Blob
     do throws(BlobError) { blob = try Blob(path: data) } catch { throw .blob(error) }
-    if pendingFolder != nil { try lock(blob) }
+    let lock = pendingFolder == nil ? nil : try ReadLock(blob)
     let header = try header(of: blob)
     if let pendingFolder { try requireNothingPending(blob, header, pendingFolder) }
     if header.isSparse {
       return OpenUpper(
-        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob)), indexPath: index, notes: [])
+        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob), lock: lock), indexPath: index,
+        notes: [])
     }
     guard let index else {
       throw .refused("\(data): an append-only upper has its mappings in an index file: name that too")
     }
-    return try appended(blob, header, index: index)
-  }
-
-  private static func lock(_ blob: Blob) throws(ImageError) {
-    if flock(blob.fd, LOCK_SH | LOCK_NB) == 0 { return }
-    let error = Errno.last
-    guard error == .again else { throw .system(call: "locking", path: blob.path, error) }
-    throw .refused(
-      "\(blob.path): this upper is being written by a device: see `warmblk list`, and take the device away with "
-        + "`warmblk del` first")
+    return try appended(blob, header, index: index, lock)
   }
 
   private static func requireNothingPending(

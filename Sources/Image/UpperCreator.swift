@@ -11,14 +11,12 @@ public struct CreateOptions: Sendable {
   public var size: UInt64?
   /// The configuration of the image below it; nil for a blank disk.
   public var parent: String?
-  /// Whether the upper is sparse, not append-only.
-  public var isSparse = false
   /// The upper's identity; nil for a random one.
   public var uuid: LayerUUID?
   /// Where writes that no flush has covered are kept, as for ``UpperUse``.
   public var pendingFolder: String
 
-  /// A blank, append-only disk in `directory`, once it has a size.
+  /// A blank disk in `directory`, once it has a size.
   public init(directory: String, pendingFolder: String) {
     self.directory = directory
     self.pendingFolder = pendingFolder
@@ -82,7 +80,7 @@ public struct UpperCreator {
     let ghosts = try below.config.ghosts(in: (below.size ?? size)..<size, remote: remote)
     do throws(UpperError) {
       try UpperFiles.create(
-        data: files.data, index: files.index, kind: options.isSparse ? .sparse : .append, virtualSize: size,
+        data: files.data, index: files.index, kind: .append, virtualSize: size,
         uuid: uuid, parentUUID: below.uuid)
     } catch {
       throw .upper(error)

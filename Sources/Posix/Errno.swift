@@ -26,6 +26,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable {
   public static let interrupted = Errno(rawValue: EINTR)
   /// `EAGAIN`
   public static let again = Errno(rawValue: EAGAIN)
+  /// `ESTALE`
+  public static let stale = Errno(rawValue: ESTALE)
   /// `EPERM`
   public static let permission = Errno(rawValue: EPERM)
   /// `EACCES`

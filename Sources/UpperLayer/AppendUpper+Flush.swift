@@ -18,21 +18,48 @@ extension AppendUpper {
         turn.wait()
         continue
       }
-      isBusy = true
-      startedFlushes &+= 1
-      let number = startedFlushes
-      turn.unlock()
-      var failure: Errno?
-      do throws(Errno) { try synchronize() } catch { failure = error }
-      turn.lock()
-      isBusy = false
-      endedFlushes = number
-      flushError = failure
-      turn.wakeAll()
+      flushInTurn()
     }
     let error = flushError
     turn.unlock()
     if let error { throw error }
+  }
+
+  /// HOT: ``flush()``, for a thread that must not wait for others. False, and nothing was done, when somebody else changes
+  /// the index file or a new one is due, which takes as long as much is mapped.
+  func flushNow() throws(Errno) -> Bool {
+    turn.lock()
+    if isBusy || folderNeedsSync || isNewIndexDue {
+      turn.unlock()
+      return false
+    }
+    flushInTurn()
+    let error = flushError
+    turn.unlock()
+    if let error { throw error }
+    return true
+  }
+
+  /// One flush, while it is nobody's turn; ``turn`` is held before and after.
+  @inline(__always)
+  private func flushInTurn() {
+    isBusy = true
+    startedFlushes &+= 1
+    let number = startedFlushes
+    turn.unlock()
+    var failure: Errno?
+    do throws(Errno) { try synchronize() } catch { failure = error }
+    turn.lock()
+    isBusy = false
+    endedFlushes = number
+    flushError = failure
+    turn.wakeAll()
+  }
+
+  private var isNewIndexDue: Bool {
+    commit.lock()
+    defer { commit.unlock() }
+    return isNewIndexWanted || isCompactionDue
   }
 
   /// Runs `body` while nobody else changes the index file.
@@ -68,8 +95,10 @@ extension AppendUpper {
       throw .ioError
     }
     if let segments, (try? replaceIndex(with: segments, covering: limit)) != nil {
-      try synchronizeFolder()
+      // Before anything that takes long: if the server is killed meanwhile and somebody else writes to the layer, entries
+      // that were still pending would be applied on top of that. After a power loss the log does not count.
       finish(upTo: limit, at: indexEnd)
+      try synchronizeFolder()
     } else {
       var position = indexEnd
       try log.withBytes(first..<limit) { bytes throws(Errno) in
@@ -165,6 +194,7 @@ extension AppendUpper {
       throw error
     }
     folderNeedsSync = true
+    indexInode = inodeOfIndex
     commit.lock()
     indexEnd = end
     reservedEnd = UInt64(bytes.count)
@@ -172,7 +202,7 @@ extension AppendUpper {
   }
 
   /// Of the index file in place. It was opened, so the kernel knows it.
-  private var indexInode: UInt64 { (try? disk.indexInode()) ?? 0 }
+  private var inodeOfIndex: UInt64 { (try? disk.indexInode()) ?? 0 }
 }
 
 extension [UInt8] {

@@ -53,10 +53,14 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   var flushError: Errno?
   // Of who has the turn.
   var indexHeader: [UInt8]
+  /// What tells the index file from those that it replaced.
+  var indexInode: UInt64 = 0
   var isPoisoned = false
   /// Whether files may have something that was never synchronized, though nothing is pending.
   var needsSync = true
-  var folderNeedsSync = false
+  /// Whether the index file may have a name that a power loss takes back: the server before may have been killed between
+  /// giving it that and synchronizing the folder.
+  var folderNeedsSync = true
   /// Whether the next flush writes the index file anew whatever it has. Under `commit`.
   var isNewIndexWanted = false
   /// The index file is written anew when it has more entries than this, and four times what is mapped.
@@ -66,7 +70,7 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
   /// and the size of the device is known.
   init(
     disk: Disk, log: PendingLog, header: LayerRecord, indexHeader: [UInt8], deviceBytes: UInt64,
-    compactionFloor: UInt64 = 1 << 20
+    compactionFloor: UInt64
   ) throws(UpperOpenError) {
     precondition(log.capacity >= UInt64(2 * Self.piecesMax))
     self.disk = disk
@@ -80,11 +84,11 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
         deviceSectors: deviceBytes / UInt64(sectorSize) + (deviceBytes % UInt64(sectorSize) == 0 ? 0 : 1))
     } catch { throw .layer(error) }
     do throws(Errno) {
+      indexInode = try disk.indexInode()
       let size = try disk.dataSize()
       let sector = UInt64(sectorSize)
       var recovery = IndexRecovery(
-        dataEnd: size / sector, index: index, log: log, indexInode: try disk.indexInode(),
-        indexSize: try disk.indexSize())
+        dataEnd: size / sector, index: index, log: log, indexInode: indexInode, indexSize: try disk.indexSize())
       recovery.report.hadLostData = log.hasFailedSync
       try recovery.run(disk)
       recovery.report.tornDataBytes = size % sector
@@ -111,7 +115,7 @@ final class AppendUpper<Disk: UpperDisk>: @unchecked Sendable {
         }
         let unit = UInt64(Segment.size)
         reservedEnd = max(indexEnd, try disk.indexSize() / unit * unit)
-        log.finish(upTo: log.done, indexInode: try disk.indexInode(), indexEnd: indexEnd)
+        log.finish(upTo: log.done, indexInode: indexInode, indexEnd: indexEnd)
       }
       log.clearFailedSync()
     } catch { throw .system(error) }

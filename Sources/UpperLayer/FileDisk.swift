@@ -5,14 +5,25 @@ import Posix
 /// The files of a writable layer on a real disk. The data file is locked (`flock`) as long as this object lives.
 final class FileDisk: UpperDisk, @unchecked Sendable {
   let indexPath: String
+  /// Whether both files are on file systems that keep them in memory only.
+  let isInMemory: Bool
   private let data: Descriptor
   /// Changed by ``replaceIndex(with:)`` only.
   private var index: Descriptor
 
   init(data: consuming Descriptor, index: consuming Descriptor, indexPath: String) {
+    isInMemory = Self.isInMemory(data.rawValue) && Self.isInMemory(index.rawValue)
     self.data = data
     self.index = index
     self.indexPath = indexPath
+  }
+
+  private static func isInMemory(_ descriptor: Int32) -> Bool {
+    var system = statfs()
+    guard fstatfs(descriptor, &system) == 0 else { return false }
+    // Both magics are 32 bits in a signed word whose width differs between machines.
+    let magic = UInt32(truncatingIfNeeded: system.f_type)
+    return magic == UInt32(TMPFS_MAGIC) || magic == UInt32(RAMFS_MAGIC)
   }
 
   var dataDescriptor: Int32 { data.rawValue }
@@ -29,8 +40,12 @@ final class FileDisk: UpperDisk, @unchecked Sendable {
   }
 
   func writeData(_ vectors: UnsafeBufferPointer<iovec>, at offset: UInt64) throws(Errno) -> Int {
-    let written = clinux_pwritev(
-      data.rawValue, vectors.baseAddress, Int32(truncatingIfNeeded: vectors.count), Int64(bitPattern: offset))
+    // Of a single vector the kernel need not fetch and check a table.
+    let written =
+      vectors.count == 1
+      ? pwrite(data.rawValue, vectors[0].iov_base, vectors[0].iov_len, Int(truncatingIfNeeded: offset))
+      : clinux_pwritev(
+        data.rawValue, vectors.baseAddress, Int32(truncatingIfNeeded: vectors.count), Int64(bitPattern: offset))
     if written < 0 { throw .last }
     return written
   }

@@ -20,7 +20,8 @@ extension PendingLog {
       let result = posix_fallocate(file.rawValue, 0, bytes)
       if result != 0 { throw Errno(rawValue: result) }
       let mapping = try MemoryMapping(
-        count: bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED, file: file.rawValue, offset: 0)
+        count: bytes, protection: PROT_READ | PROT_WRITE, flags: MAP_SHARED | MAP_POPULATE,
+        file: file.rawValue, offset: 0)
       return PendingLog(mapping, capacity: capacity)
     }
     let found = log.identity

@@ -16,6 +16,7 @@ import Synchronization
 ///     256   u64  bytes of the index file where entry `done` belongs
 ///     264   u64  inode of the index file that this is said of; 0 while it is being said
 ///     272   u64  1 when a sync of the data has failed since the log was made
+///     280        where the data file was: ``Origin``
 ///     4096  16   a ring of entries
 ///
 /// Entries are appended, and the counts set, in an order that a killed process can be stopped in anywhere.
@@ -96,6 +97,19 @@ final class PendingLog: @unchecked Sendable {
     else { return nil }
     return Identity(at: base)
   }
+
+  /// Where its data file was; nil when that is not known.
+  var origin: Origin? { Origin(at: base) }
+
+  /// Says where its data file is. A process that is killed meanwhile leaves a log without.
+  func note(_ origin: Origin?) {
+    form.pointee.store(0, ordering: .sequentiallyConsistent)
+    guard let origin else { return }
+    origin.store(at: base)
+    form.pointee.store(Origin.form, ordering: .sequentiallyConsistent)
+  }
+
+  private var form: UnsafeMutablePointer<Atomic<UInt32>> { (base + 280).assumingMemoryBound(to: Atomic<UInt32>.self) }
 
   @inline(__always)
   private func atomic(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {

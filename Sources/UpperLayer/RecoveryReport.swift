@@ -33,16 +33,23 @@ public struct RecoveryReport: Equatable, Sendable {
   public var lines: [String] {
     var lines: [String] = []
     if replayedEntries > 0 {
-      lines.append("\(replayedEntries) index entries that no flush had covered are in force again: the last server was killed")
+      lines.append(
+        "\(replayedEntries) index entries that no flush had covered are in force again: the last server was killed")
     }
     if hadLostData {
-      lines.append("the disk had failed to store data before the last server ended: what was written since the last flush may be lost")
+      lines.append(
+        "the disk had failed to store data before the last server ended: what was written since the last flush may be lost"
+      )
     }
     if voidEntries > 0 {
-      lines.append("\(voidEntries) pending index entries are void: they are of another boot, of another file, or their data is gone")
+      lines.append(
+        "\(voidEntries) pending index entries are void: they are of another boot, of another file, or their data is gone"
+      )
     }
     if cutEntries > 0 {
-      lines.append("\(cutEntries) index entries reached beyond the end of the data file: \(cutSectors) sectors of them were dropped")
+      lines.append(
+        "\(cutEntries) index entries reached beyond the end of the data file: \(cutSectors) sectors of them were dropped"
+      )
     }
     if blankEntries > 0 { lines.append("\(blankEntries) index entries were never stored and were dropped") }
     if tornIndexBytes > 0 { lines.append("\(tornIndexBytes) bytes of an incomplete index entry were cut off") }
@@ -50,9 +57,13 @@ public struct RecoveryReport: Equatable, Sendable {
       lines.append("the last sector of the data file had \(tornDataBytes) bytes and was filled up with zeroes")
     }
     if foreignEntries > 0 {
-      lines.append("another program had appended \(foreignEntries) index entries after the last server was killed: they count as newer")
+      lines.append(
+        "another program had appended \(foreignEntries) index entries after the last server was killed: they count as newer"
+      )
     }
-    if hadTwoSizes { lines.append("the headers of data and index file had different device sizes: both have the larger one now") }
+    if hadTwoSizes {
+      lines.append("the headers of data and index file had different device sizes: both have the larger one now")
+    }
     if hasRewrittenIndex { lines.append("the index file was written anew") }
     return lines
   }

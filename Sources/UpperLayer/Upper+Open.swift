@@ -14,6 +14,17 @@ extension Upper {
   public static func open(
     _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID? = nil
   ) throws(UpperError) -> Upper {
+    // 16 MiB of entries.
+    try open(
+      files, pendingFolder: pendingFolder, defaultVirtualSize: defaultVirtualSize, parentUUID: parentUUID,
+      compactionFloor: 1 << 20)
+  }
+
+  /// The same, with the number of entries from which on the index file may be written anew.
+  static func open(
+    _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID?,
+    compactionFloor: UInt64
+  ) throws(UpperError) -> Upper {
     let data = try openFile(files.data)
     try lock(data, path: files.data)
     let header = try readHeader(data, path: files.data)
@@ -23,9 +34,14 @@ extension Upper {
 
     let index = try openFile(files.index)
     let indexSize = try size(of: index, path: files.index)
-    let kind: UpperFiles.Kind = header.isSparse ? .sparse : .append
-    guard kind == .append, indexSize >= UInt64(LayerRecord.size) else {
-      throw .wrongKind(data: files.data, kind: kind, index: files.index, indexSize: indexSize)
+    if header.isSparse {
+      if indexSize > 0 {
+        throw .wrongKind(data: files.data, kind: .sparse, index: files.index, indexSize: indexSize)
+      }
+      throw .sparse(path: files.data)
+    }
+    guard indexSize >= UInt64(LayerRecord.size) else {
+      throw .wrongKind(data: files.data, kind: .append, index: files.index, indexSize: indexSize)
     }
     let (indexHeader, indexHeaderBytes) = try readIndexHeader(index, size: indexSize, path: files.index)
     if !header.uuid.isNull, !indexHeader.uuid.isNull, header.uuid != indexHeader.uuid {
@@ -44,18 +60,21 @@ extension Upper {
         reason: "an index can address \(SegmentMap.maxVirtualSize) bytes at most")
     }
     let folder = folderPath(of: files.index)
-    if access(folder, W_OK) != 0 { throw .readOnlyFolder(path: folder, .last) }
+    if access(folder, W_OK) != 0 { throw .notWritable(path: folder, .last) }
 
     let identity = try UpperError.describing("asking what file it is", files.data) { () throws(Errno) in
       try PendingLog.Identity(data, uuid: header.uuid)
     }
+    let orphans = PendingLog.removeOrphans(in: pendingFolder)
     let (log, pendingPath, voided) = try PendingLog.open(folder: pendingFolder, for: identity)
+    log.note(absolutePath(of: files.data).flatMap { PendingLog.Origin(data, path: $0) })
     _ = unlink(FileDisk.temporaryPath(of: files.index))
     let disk = FileDisk(data: data, index: index, indexPath: files.index)
     let append: AppendUpper<FileDisk>
     do throws(UpperOpenError) {
       append = try AppendUpper(
-        disk: disk, log: log, header: header, indexHeader: indexHeaderBytes, deviceBytes: deviceBytes)
+        disk: disk, log: log, header: header, indexHeader: indexHeaderBytes, deviceBytes: deviceBytes,
+        compactionFloor: compactionFloor)
     } catch {
       switch error {
       case .layer(let error): throw .layer(path: files.index, error)
@@ -74,14 +93,27 @@ extension Upper {
     var adopted = header
     adopted.virtualSize = deviceBytes
     return Upper(
-      files: files, header: adopted, disk: disk, append: append, pendingPath: pendingPath, recovery: report)
+      files: files, header: adopted, disk: disk, append: append, pendingPath: pendingPath, recovery: report,
+      removedLogs: orphans.map(\.line))
+  }
+
+  private static func absolutePath(of path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  private static func openForWriting(_ path: String) throws(UpperError) -> Descriptor {
+    do throws(Errno) { return try Descriptor.open(path, O_RDWR) } catch {
+      switch error.rawValue {
+      case EROFS, EACCES, EPERM: throw .notWritable(path: path, error)
+      default: throw .system(call: "opening it for writing", path: path, error)
+      }
+    }
   }
 
   private static func openFile(_ path: String) throws(UpperError) -> Descriptor {
-    // Something that is no file must not be waited for.
-    let file = try UpperError.describing("opening it for writing", path) { () throws(Errno) in
-      try Descriptor.open(path, O_RDWR | O_NONBLOCK)
-    }
+    let file = try openForWriting(path)
     let status = try UpperError.describing("looking at it", path) { () throws(Errno) in try file.status() }
     if status.st_mode & S_IFMT != S_IFREG { throw .notRegularFile(path: path) }
     return file
@@ -151,19 +183,21 @@ extension Upper {
     let size = try size(of: file, path: path)
     guard size >= UInt64(2 * LayerRecord.size) else { return false }
     let bytes = try read(file, at: size - UInt64(LayerRecord.size), path: path)
-    guard let trailer = try? LayerRecord(parsing: bytes.span.bytes, as: .trailer),
-      let index = try? SealedIndex(trailer: trailer, layerSize: size), trailer.uuid == header.uuid
+    guard let trailer = try? LayerRecord(parsing: bytes.span.bytes, as: .trailer), trailer.isSealed,
+      trailer.uuid == header.uuid, trailer.indexCount <= IndexLog.maxEntries
     else { return false }
-    let sector = sectorSize
-    let stored = (index.byteCount + sector - 1) / sector * sector
-    return index.byteOffset + UInt64(stored) == size - UInt64(LayerRecord.size)
+    let sector = UInt64(sectorSize)
+    let stored = (trailer.indexCount * UInt64(Segment.size) + sector - 1) / sector * sector
+    return trailer.indexOffset <= size && trailer.indexOffset + stored == size - UInt64(LayerRecord.size)
   }
 }
 
 extension [UInt8] {
   fileprivate mutating func read(from file: borrowing Descriptor, at offset: UInt64) throws(Errno) -> Int {
     let result: Result<Int, Errno> = withUnsafeMutableBytes { buffer in
-      do throws(Errno) { return .success(try file.readFully(into: buffer, at: offset)) } catch { return .failure(error) }
+      do throws(Errno) { return .success(try file.readFully(into: buffer, at: offset)) } catch {
+        return .failure(error)
+      }
     }
     return try result.get()
   }

@@ -17,6 +17,9 @@ public final class Upper: @unchecked Sendable {
   public let header: LayerRecord
   /// What was found on opening.
   public let recovery: RecoveryReport
+  /// Logs of other layers' pending entries that were removed on opening, as their data files do not exist any more: a line
+  /// for the log each.
+  public let removedLogs: [String]
   /// Where each sector is; for readers.
   public let index: UpperIndex
   /// The data file, for readers; valid as long as this object lives.
@@ -28,12 +31,13 @@ public final class Upper: @unchecked Sendable {
 
   init(
     files: UpperFiles, header: LayerRecord, disk: FileDisk, append: AppendUpper<FileDisk>, pendingPath: String,
-    recovery: RecoveryReport
+    recovery: RecoveryReport, removedLogs: [String]
   ) {
     self.files = files
     kind = .append
     self.header = header
     self.recovery = recovery
+    self.removedLogs = removedLogs
     index = append.index
     dataDescriptor = disk.dataDescriptor
     self.append = append
@@ -66,6 +70,13 @@ public final class Upper: @unchecked Sendable {
   /// `EIO` until the layer is opened again, whose ``RecoveryReport`` tells of it. After any other error (`ENOSPC` of the
   /// index file) the next flush tries everything again.
   public func flush() throws(Errno) { try append.flush() }
+
+  /// HOT: ``flush()``, for a thread that must not wait for other threads. False, and nothing was done, when it would; then
+  /// there is ``flush()``. Of a disk it waits for the syncs all the same, unless the layer ``isInMemory``.
+  public func flushNow() throws(Errno) -> Bool { try append.flushNow() }
+
+  /// Whether its files are in memory (tmpfs, ramfs), where syncs do not take time.
+  public var isInMemory: Bool { disk.isInMemory }
 
   /// Entries that no flush has covered yet.
   public var pendingCount: Int { append.pendingCount }

@@ -19,8 +19,10 @@ public enum UpperError: Error, Equatable, Sendable {
   case otherIndex(data: String, uuid: LayerUUID, index: String, indexUUID: LayerUUID)
   /// The layer was made on top of another one than the image has.
   case otherParent(path: String, expected: LayerUUID, found: LayerUUID)
-  /// The folder of the files cannot be written: nothing could be recovered after a crash.
-  case readOnlyFolder(path: String, Errno)
+  /// A file, or the folder of the index file, which is replaced there, cannot be written.
+  case notWritable(path: String, Errno)
+  /// The layer is a sparse one, of which only the format is known.
+  case sparse(path: String)
   /// A file that was to be made is there already.
   case exists(path: String)
   /// Neither the layer nor the layers below say how large the device is.
@@ -59,8 +61,12 @@ extension UpperError: CustomStringConvertible {
     case .otherParent(let path, let expected, let found):
       "\(path): was made on top of the layer \(found), and the topmost lower layer is \(expected): use the image that it "
         + "was made for, or make a new writable layer"
-    case .readOnlyFolder(let path, let errno):
-      "\(path): the folder of a writable layer must be writable, its index file is replaced there: \(errno)"
+    case .notWritable(let path, let errno):
+      "\(path): \(errno): the files of a writable layer and their folder must be writable: change their permissions, move "
+        + "them to a file system that can be written, or make a new writable layer elsewhere"
+    case .sparse(let path):
+      "\(path): a sparse writable layer, and only append-only ones can be written to: commit it into a layer and make a new "
+        + "append-only one on top of that"
     case .exists(let path):
       "\(path): is there already, and a new writable layer overwrites nothing: remove it or choose another name"
     case .noVirtualSize(let path):

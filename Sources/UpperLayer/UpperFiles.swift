@@ -26,25 +26,21 @@ public struct UpperFiles: Equatable, Sendable {
   /// Makes the files of an empty layer, durable when this returns.
   ///
   /// `virtualSize` is the size of the device in bytes; with 0 it is adopted from the layers below when the layer is
-  /// opened for the first time. Refused are files that exist. What was made is removed again when something fails.
+  /// opened for the first time. Refused are files that exist, and sparse layers. What was made is removed again when something fails.
   public static func create(
     data: String, index: String, kind: Kind, virtualSize: UInt64, uuid: LayerUUID, parentUUID: LayerUUID = .null
   ) throws(UpperError) {
+    if kind == .sparse { throw .sparse(path: data) }
     try checkSize(virtualSize, path: data)
-    let flags = LayerRecord.Flag.header | LayerRecord.Flag.dataFile
-    var dataHeader = LayerRecord(
-      flags: kind == .sparse ? flags | LayerRecord.Flag.sparse : flags, virtualSize: virtualSize, uuid: uuid,
+    var header = LayerRecord(
+      flags: LayerRecord.Flag.header | LayerRecord.Flag.dataFile, virtualSize: virtualSize, uuid: uuid,
       parentUUID: parentUUID)
-    let dataBytes = dataHeader.encoded()
-    dataHeader.flags = LayerRecord.Flag.header
-    dataHeader.indexOffset = UInt64(LayerRecord.size)
-    let indexBytes = kind == .sparse ? [] : dataHeader.encoded()
+    let dataBytes = header.encoded()
+    header.flags = LayerRecord.Flag.header
+    header.indexOffset = UInt64(LayerRecord.size)
     // The index first: a data file alone would look like a layer that lost something.
-    try createFile(index, indexBytes, size: UInt64(indexBytes.count))
-    do throws(UpperError) {
-      try createFile(
-        data, dataBytes, size: UInt64(LayerRecord.size) + (kind == .sparse ? virtualSize : 0))
-    } catch {
+    try createFile(index, header.encoded())
+    do throws(UpperError) { try createFile(data, dataBytes) } catch {
       _ = unlink(index)
       throw error
     }
@@ -61,25 +57,24 @@ public struct UpperFiles: Equatable, Sendable {
     }
   }
 
-  private static func createFile(_ path: String, _ bytes: [UInt8], size: UInt64) throws(UpperError) {
+  private static func createFile(_ path: String, _ bytes: [UInt8]) throws(UpperError) {
     let file: Descriptor
     do throws(Errno) {
       file = try Descriptor.open(path, O_RDWR | O_CREAT | O_EXCL)
     } catch {
       throw error == .exists ? .exists(path: path) : .system(call: "making the file", path: path, error)
     }
-    do throws(Errno) { try fill(file, bytes, size: size) } catch {
+    do throws(Errno) { try fill(file, bytes) } catch {
       _ = unlink(path)
       throw .system(call: "writing the new file", path: path, error)
     }
   }
 
-  private static func fill(_ file: borrowing Descriptor, _ bytes: [UInt8], size: UInt64) throws(Errno) {
+  private static func fill(_ file: borrowing Descriptor, _ bytes: [UInt8]) throws(Errno) {
     let result: Result<Void, Errno> = bytes.withUnsafeBytes { buffer in
       do throws(Errno) { return .success(try file.writeFully(buffer, at: 0)) } catch { return .failure(error) }
     }
     try result.get()
-    try file.truncate(to: size)
     try file.synchronize()
   }
 

@@ -74,7 +74,7 @@ struct Add: ParsableCommand {
         }
       }
       if !noWatch {
-        do throws(HostError) { try Watcher.ensure(.standard()) } catch {
+        do throws(HostError) { try Watcher.ensure(.standard()) { printError("warmblk add: note: \($0)") } } catch {
           printError("warmblk add: warning: no watcher: \(error)")
         }
       }

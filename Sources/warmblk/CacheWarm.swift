@@ -35,7 +35,7 @@ struct CacheWarm: ParsableCommand {
       defer { line.end() }
       let settings = try remote.settings()
       let image: Image
-      do throws(ImageError) { image = try Image.open(configPath: config, remote: settings) } catch {
+      do throws(ImageError) { image = try Image.open(configPath: config, remote: settings, upper: .leftOut) } catch {
         throw .image(error)
       }
       guard let remote = image.remote else { return print("\(config): all layers are on this machine") }

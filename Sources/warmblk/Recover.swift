@@ -67,7 +67,9 @@ struct Recover: ParsableCommand {
 
 /// Devices that want a watcher have one, also after it was ended.
 func keepWatch(_ directory: RunDirectory, _ command: String) {
-  do throws(HostError) { try Watcher.ensureIfWanted(directory) } catch {
+  do throws(HostError) {
+    try Watcher.ensureIfWanted(directory) { printError("warmblk \(command): note: \($0)") }
+  } catch {
     printError("warmblk \(command): warning: no watcher: \(error)")
   }
 }

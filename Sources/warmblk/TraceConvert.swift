@@ -55,7 +55,9 @@ struct TraceConvert: ParsableCommand {
       var image: Image?
       if let config {
         let settings = try remote.settings()
-        image = try imageResult { () throws(ImageError) in try Image.open(configPath: config, remote: settings) }
+        image = try imageResult { () throws(ImageError) in
+          try Image.open(configPath: config, remote: settings, upper: .offline)
+        }
       }
       let trace = try convert(source, image)
       try write(trace, image)

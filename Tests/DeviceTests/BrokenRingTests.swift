@@ -1,4 +1,3 @@
-import Glibc
 import Posix
 import Testing
 
@@ -35,9 +34,7 @@ extension OnDevice {
       #expect(log.contains("ring of queue 0") && log.contains("(\(error))"), "\(log)")
       #expect(try Warmblk.row(disk).state == "dead")
       #expect(try Warmblk.run("recover", "-n", "\(disk.id)").succeeded)
-      #expect(reader.program.isRunning, "reads only waited")
-      reader.program.signal(SIGKILL)
-      try reader.program.wait(seconds: 10)
+      try reader.stop(disk)
       try disk.reading(direct: true) { try $0.compare(with: content, "the disk with its new server") }
       try Warmblk.del(disk)
       try other.reading(direct: true) { try $0.compare(with: content, "the other disk") }

@@ -36,60 +36,59 @@ extension OnDevice {
       arguments: [("ext4", true), ("xfs", false)])
     func killed(kind: String, isWatched: Bool) throws {
       var random = SplitMix.announced("killed while written")
-      let scratch = try Scratch(.tmpfs)
-      let disk = try BlankDisk(
-        scratch, size: kind == "xfs" ? "320M" : "128M", isWatched ? "--queues=2" : "--no-watch")
-      try need("mkfs.\(kind)", "-q", disk.device.path)
-      let mountPoint = scratch("mnt")
-      try makeDirectories(mountPoint)
-      try need("mount", disk.device.path, mountPoint)
-      let database = try Program(["python3", "-c", Self.database, mountPoint, "12"])
+      let image = try WritableImage(.tmpfs, "--size", kind == "xfs" ? "320M" : "128M")
+      let disk = isWatched ? try Warmblk.add(image.config) : try Warmblk.add(image.config, "--no-watch")
+      try need("mkfs.\(kind)", "-q", disk.path)
+      try need("mount", disk.path, image.mountPoint)
+      let database = try Program(["python3", "-c", Self.database, image.mountPoint, "12"])
       let fio = try Program([
-        "fio", "--name=check", "--directory=\(mountPoint)", "--rw=randwrite", "--bsrange=4k-64k", "--size=16M",
+        "fio", "--name=check", "--directory=\(image.mountPoint)", "--rw=randwrite", "--bsrange=4k-64k", "--size=16M",
         "--ioengine=io_uring", "--direct=1", "--iodepth=8", "--verify=crc32c", "--verify_fatal=1", "--loops=3",
-        "--aux-path=\(scratch.path)",
+        "--aux-path=\(image.scratch.path)",
       ])
-      for _ in 0..<5 {
+      // The watcher gives up after five deaths within a minute.
+      for _ in 0..<(isWatched ? 3 : 5) {
         usleep(UInt32.random(in: 300_000..<1_500_000, using: &random))
-        let pid = try #require(try Warmblk.row(disk.device).pid)
+        let pid = try #require(try Warmblk.row(disk).pid)
         kill(pid, SIGKILL)
         if isWatched {
           let isBack = Deadline(milliseconds: 10_000).wait(interval: 20) {
-            (try? Warmblk.row(disk.device)).map { $0.state == "live" && $0.pid != pid } ?? false
+            (try? Warmblk.row(disk)).map { $0.state == "live" && $0.pid != pid } ?? false
           }
           try #require(isBack, "nobody has started another server")
         } else {
-          try need(Guest.binary, "recover", "-n", "\(disk.device.id)")
+          try need(Guest.binary, "recover", "-n", "\(disk.id)")
         }
       }
       for program in [database, fio] {
         let outcome = try program.wait(seconds: 90)
         #expect(outcome.succeeded, "\(outcome)")
       }
-      try need("umount", mountPoint)
-      try need(kind == "xfs" ? "xfs_repair" : "e2fsck", kind == "xfs" ? "-n" : "-fn", disk.device.path)
-      try disk.remove()
+      try need("umount", image.mountPoint)
+      try need(kind == "xfs" ? "xfs_repair" : "e2fsck", kind == "xfs" ? "-n" : "-fn", disk.path)
+      try Warmblk.del(disk)
     }
 
     @Test("requests that were in flight, all that the device takes, are served by the next server")
     func full() throws {
-      let scratch = try Scratch(.tmpfs)
-      let disk = try BlankDisk(scratch, size: "64M", "--queues", "2", "--depth", "128", "--no-watch")
+      let image = try WritableImage(.tmpfs, "--size", "64M")
+      let disk = try Warmblk.add(image.config, "--queues", "2", "--depth", "128", "--no-watch")
       let fio = try Program([
-        "fio", "--name=full", "--filename=\(disk.device.path)", "--rw=randwrite", "--bs=4k", "--size=32M",
-        "--offset_increment=32M", "--numjobs=2", "--ioengine=io_uring", "--direct=1", "--iodepth=128",
-        "--verify=crc32c", "--verify_fatal=1", "--aux-path=\(scratch.path)",
+        "fio", "--name=full", "--filename=\(disk.path)", "--rw=randwrite", "--bs=4k", "--size=32M",
+        "--offset_increment=32M", "--numjobs=2", "--cpus_allowed=0,1", "--cpus_allowed_policy=split",
+        "--ioengine=io_uring", "--direct=1", "--iodepth=128",
+        "--verify=crc32c", "--verify_fatal=1", "--aux-path=\(image.scratch.path)",
       ])
-      try #require(Deadline(milliseconds: 30_000).wait(interval: 5) { disk.device.writes > 500 })
-      let pid = try #require(try Warmblk.row(disk.device).pid)
+      try #require(Deadline(milliseconds: 30_000).wait(interval: 5) { disk.writes > 500 })
+      let pid = try #require(try Warmblk.row(disk).pid)
       // It stops serving, and what it has fills up.
       kill(pid, SIGSTOP)
-      try #require(Deadline(milliseconds: 10_000).wait(interval: 10) { disk.device.inFlight >= 256 })
+      try #require(Deadline(milliseconds: 10_000).wait(interval: 10) { disk.inFlight >= 256 })
       kill(pid, SIGKILL)
-      try need(Guest.binary, "recover", "-n", "\(disk.device.id)", "--timeout", "60")
+      try need(Guest.binary, "recover", "-n", "\(disk.id)", "--timeout", "60")
       let outcome = try fio.wait(seconds: 120)
       #expect(outcome.succeeded, "\(outcome)")
-      try disk.remove()
+      try Warmblk.del(disk)
     }
   }
 }

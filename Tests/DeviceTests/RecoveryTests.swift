@@ -53,7 +53,7 @@ extension OnDevice {
         }
         print("\(codec): killed under load, the longest waits were \(pauses.map { "\(Int($0)) ms" })")
         try steady.stop()
-        try crowd.stop()
+        try crowd.stop(disk)
         try disk.reading(direct: true) { try $0.compare(with: content, "after three deaths") }
         let row = try Warmblk.row(disk)
         #expect(row.recoveries == 3 && row.errors == 0 && row.state == "live", "\(row)")
@@ -115,7 +115,7 @@ extension OnDevice {
       let pid = try killServer(disk)
       try waitForNext(disk, after: pid)
       try disk.reading(direct: true) { try $0.compare(with: content, "after the death") }
-      try crowd.stop()
+      try crowd.stop(disk)
       try Warmblk.del(disk)
     }
 
@@ -137,6 +137,38 @@ extension OnDevice {
       #expect(refused.status == 1 && refused.errors.contains("upgrade -n \(disks[0].id)"), "\(refused)")
       #expect(Guest.watchers().isEmpty)
       #expect(try Warmblk.run("del", "--all").succeeded)
+    }
+
+    @Test("a device that is still waited for goes with its server, and recover --all leaves it to whoever waits")
+    func waitedFor() throws {
+      let registry = try RemoteSample.registry()
+      let sample = try RemoteSample.lz4()
+      let scratch = try Scratch()
+      let config = try sample.config(scratch)
+      let words = ["--cache", scratch("cache"), "--trace", try scratch.write("reads", "0 4194304\n")]
+      // What opening the layer takes is here then.
+      let opened = try Warmblk.add(config, words[0], words[1])
+      try Warmblk.del(opened)
+      registry.pause()
+      defer { registry.goOn() }
+      let add = try Warmblk.start(["add", "--config", config, "--warm=wait", "--timeout", "30"] + words)
+      let disk = Disk(id: 0)
+      try #require(Deadline(milliseconds: 20_000).wait(interval: 10) { (try? Warmblk.row(disk).state) == "live" })
+      let refused = try Warmblk.run("upgrade", "-n", "0")
+      #expect(refused.status == 1 && refused.errors.contains("waits for it to be warm"), "\(refused)")
+      // So that it cannot be quicker than those who look.
+      add.signal(SIGSTOP)
+      try killServer(disk)
+      try waitForDeath(disk)
+      let outcome = try recover("--all")
+      #expect(outcome.succeeded && outcome.output.isEmpty && outcome.errors.contains("nothing to do"), "\(outcome)")
+      let named = try recover("-n", "0")
+      #expect(named.status == 1 && named.errors.contains("warmblk del -n 0"), "\(named)")
+      #expect(try Warmblk.row(disk).problem?.contains("recover") == false)
+      add.signal(SIGCONT)
+      let ended = try add.wait(seconds: Self.patience + 15)
+      #expect(ended.status == 1 && ended.errors.contains("ended by signal 9"), "\(ended)")
+      #expect(!fileExists(disk.path) && Guest.stateFiles().isEmpty)
     }
 
     @Test("of two who recover a device at once one does it, and the other says so")
@@ -177,7 +209,7 @@ extension OnDevice {
       #expect(Set(pids).count == pids.count, "\(pids)")
       #expect(Guest.servers() == [pids.last!], "\(Guest.servers()), \(pids)")
       try steady.stop()
-      try crowd.stop()
+      try crowd.stop(disk)
       let row = try Warmblk.row(disk)
       #expect(row.recoveries == 6 && row.errors == 0, "\(row)")
       // The watcher looks after the last of them too.

@@ -19,8 +19,8 @@ extension OnDevice {
       var freedBytes: UInt64
     }
 
-    private func snapshot(_ disk: BlankDisk, _ folder: String) throws -> Report {
-      let outcome = try Warmblk.run("snapshot", "-n", "\(disk.device.id)", "--new-upper", folder, "--json")
+    private func snapshot(_ disk: Disk, _ folder: String) throws -> Report {
+      let outcome = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", folder, "--json")
       try #require(outcome.succeeded, "\(outcome)")
       return try Warmblk.decoded(outcome.output)
     }
@@ -39,9 +39,9 @@ extension OnDevice {
       "twenty snapshots under load: nothing is lost, the pauses are short, and the image is the same when it is added again"
     )
     func underLoad() throws {
-      let scratch = try Scratch()
-      let disk = try BlankDisk(scratch, size: "32M", "--queues=2")
-      let fio = try load(disk.device, scratch)
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config, "--queues=2"))
+      let fio = try load(disk, scratch)
       var pauses: [UInt64] = []
       var layers: [String] = []
       for number in 0..<20 {
@@ -53,16 +53,16 @@ extension OnDevice {
       let isUnderLoad = fio.isRunning
       #expect(isUnderLoad, "fio ended before the last snapshot")
       print("pauses of 20 snapshots under load: \(pauses.sorted()) us")
-      let row = try Warmblk.row(disk.device)
+      let row = try Warmblk.row(disk)
       #expect(row.layers == layers && row.upper?.data == scratch("disk/19/upper.data"), "\(row)")
       #expect(layers.last == scratch("disk/18/upper.data") && layers.first == scratch("disk/upper.data"))
       let outcome = try fio.wait(seconds: 120)
       #expect(outcome.succeeded, "\(outcome)")
-      #expect(try Warmblk.row(disk.device).errors == 0)
+      #expect(try Warmblk.row(disk).errors == 0)
       #expect(!fileExists(scratch("disk/image.json.snapshot")) && !fileExists(scratch("disk/upper.index")))
       // Under emulation, with a loaded host, seconds are not out of the question: what is asserted is the order.
       #expect(pauses.sorted()[pauses.count / 2] < 200_000, "\(pauses)")
-      try disk.remove()
+      try Warmblk.del(disk)
 
       // The folder can be moved, but for what is elsewhere.
       try need("mv", scratch("disk"), scratch("moved"))
@@ -80,29 +80,29 @@ extension OnDevice {
     @Test("a server that is killed in the middle of a snapshot leaves a disk with all that was acknowledged")
     func killed() throws {
       var random = SplitMix.announced("killed in a snapshot")
-      let scratch = try Scratch()
-      let disk = try BlankDisk(scratch, size: "32M", "--no-watch")
-      let fio = try load(disk.device, scratch)
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config, "--no-watch"))
+      let fio = try load(disk, scratch)
       var completed = 0
       for number in 0..<8 {
         let command = try Warmblk.start([
-          "snapshot", "-n", "\(disk.device.id)", "--new-upper", scratch("disk/\(number)"),
+          "snapshot", "-n", "\(disk.id)", "--new-upper", scratch("disk/\(number)"),
         ])
         usleep(UInt32.random(in: 50_000..<600_000, using: &random))
-        let pid = try #require(try Warmblk.row(disk.device).pid)
+        let pid = try #require(try Warmblk.row(disk).pid)
         kill(pid, SIGKILL)
         _ = try command.wait(seconds: 30)
-        try need(Guest.binary, "recover", "-n", "\(disk.device.id)", "--timeout", "60")
+        try need(Guest.binary, "recover", "-n", "\(disk.id)", "--timeout", "60")
         #expect(!fileExists(scratch("disk/image.json.snapshot")))
-        let row = try Warmblk.row(disk.device)
+        let row = try Warmblk.row(disk)
         if row.upper?.data == scratch("disk/\(number)/upper.data") { completed += 1 }
         #expect(row.state == "live", "\(row)")
       }
       print("\(completed) of 8 snapshots whose server was killed were made")
       let outcome = try fio.wait(seconds: 120)
       #expect(outcome.succeeded, "\(outcome)")
-      try disk.remove()
-      let again = try Warmblk.add(disk.config)
+      try Warmblk.del(disk)
+      let again = try Warmblk.add(image.config)
       let check = try load(again, scratch, checks: true).wait(seconds: 60)
       #expect(check.succeeded, "\(check)")
       try Warmblk.del(again)
@@ -110,28 +110,28 @@ extension OnDevice {
 
     @Test("compacting under load gives space back and changes nothing; a snapshot interrupts it")
     func compaction() throws {
-      let scratch = try Scratch()
-      let disk = try BlankDisk(scratch, size: "32M")
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config))
       // Ten times over, so that most of the file is garbage.
       try need(
-        "fio", "--name=old", "--filename=\(disk.device.path)", "--rw=randwrite", "--bs=4k", "--size=4M", "--loops=10",
+        "fio", "--name=old", "--filename=\(disk.path)", "--rw=randwrite", "--bs=4k", "--size=4M", "--loops=10",
         "--offset=28M", "--ioengine=io_uring", "--direct=1", "--iodepth=16", "--end_fsync=1", seconds: 60)
-      let before = try #require(Int(try need("stat", "-c", "%b", disk.data))) * 512
-      let fio = try load(disk.device, scratch)
-      let outcome = try Warmblk.run("compact", "-n", "\(disk.device.id)", "--json")
+      let before = try image.occupied()
+      let fio = try load(disk, scratch)
+      let outcome = try Warmblk.run("compact", "-n", "\(disk.id)", "--json")
       try #require(outcome.succeeded, "\(outcome)")
       let report: Compaction = try Warmblk.decoded(outcome.output)
-      let after = try #require(Int(try need("stat", "-c", "%b", disk.data))) * 512
+      let after = try image.occupied()
       print("compaction: \(report), \(before) bytes before, \(after) after, under load")
       #expect(report.outcome == "complete" && report.freedBytes > 30 << 20, "\(report)")
       #expect(after < before - (20 << 20), "\(before) \(after)")
       // So slow that it does not end by itself.
       try need(
-        "fio", "--name=old", "--filename=\(disk.device.path)", "--rw=randwrite", "--bs=4k", "--size=2M", "--loops=4",
+        "fio", "--name=old", "--filename=\(disk.path)", "--rw=randwrite", "--bs=4k", "--size=2M", "--loops=4",
         "--offset=28M", "--ioengine=io_uring", "--direct=1", "--iodepth=16", "--end_fsync=1", seconds: 60)
-      let slow = try Warmblk.start(["compact", "-n", "\(disk.device.id)", "--rate", "64K"])
+      let slow = try Warmblk.start(["compact", "-n", "\(disk.id)", "--rate", "64K"])
       usleep(700_000)
-      let busy = try Warmblk.run("compact", "-n", "\(disk.device.id)")
+      let busy = try Warmblk.run("compact", "-n", "\(disk.id)")
       #expect(busy.status == 1 && busy.errors.contains("under way"), "\(busy)")
       _ = try snapshot(disk, scratch("disk/next"))
       let interrupted = try slow.wait(seconds: 10)
@@ -139,13 +139,13 @@ extension OnDevice {
       let written = try fio.wait(seconds: 120)
       #expect(written.succeeded, "\(written)")
       // And `del` does not wait for one.
-      let last = try Warmblk.start(["compact", "-n", "\(disk.device.id)", "--rate", "4K"])
+      let last = try Warmblk.start(["compact", "-n", "\(disk.id)", "--rate", "4K"])
       usleep(300_000)
-      try disk.remove()
+      try Warmblk.del(disk)
       _ = try last.wait(seconds: 10)
-      let offline = try Warmblk.run("compact", "--config", disk.config, "--json")
+      let offline = try Warmblk.run("compact", "--config", image.config, "--json")
       #expect(offline.succeeded, "\(offline)")
-      let again = try Warmblk.add(disk.config)
+      let again = try Warmblk.add(image.config)
       let check = try load(again, scratch, checks: true).wait(seconds: 60)
       #expect(check.succeeded, "\(check)")
       try Warmblk.del(again)
@@ -153,18 +153,18 @@ extension OnDevice {
 
     @Test("a new upper on a file system that the server does not see is used all the same")
     func otherMountTable() throws {
-      let scratch = try Scratch()
-      let disk = try BlankDisk(scratch, size: "32M")
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config))
       try makeDirectories(scratch("mnt"))
       try need("mount", "-t", "tmpfs", "none", scratch("mnt"))
       let report = try snapshot(disk, scratch("mnt/upper"))
       #expect(report.upper == scratch("mnt/upper/upper.data"))
-      let fio = try load(disk.device, scratch).wait(seconds: 60)
+      let fio = try load(disk, scratch).wait(seconds: 60)
       #expect(fio.succeeded, "\(fio)")
       _ = try snapshot(disk, scratch("disk/2"))
-      try disk.remove()
-      let again = try Warmblk.add(disk.config)
-      #expect(try Warmblk.row(again).layers == [disk.data, scratch("mnt/upper/upper.data")])
+      try Warmblk.del(disk)
+      let again = try Warmblk.add(image.config)
+      #expect(try Warmblk.row(again).layers == [image.data, scratch("mnt/upper/upper.data")])
       let check = try load(again, scratch, checks: true).wait(seconds: 60)
       #expect(check.succeeded, "\(check)")
       try Warmblk.del(again)
@@ -173,25 +173,25 @@ extension OnDevice {
 
     @Test("what cannot be is refused, and nothing is changed")
     func refusals() throws {
-      let scratch = try Scratch()
-      let disk = try BlankDisk(scratch, size: "32M")
-      let before = Guest.text(disk.config)
-      let taken = try Warmblk.run("snapshot", "-n", "\(disk.device.id)", "--new-upper", disk.folder)
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config))
+      let before = Guest.text(image.config)
+      let taken = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", scratch("disk"))
       #expect(taken.status == 1 && taken.errors.contains("overwrites nothing"), "\(taken)")
-      try writeFileAtomically(disk.config, Array(before.replacing("upper.data", with: "other.data").utf8))
-      let other = try Warmblk.run("snapshot", "-n", "\(disk.device.id)", "--new-upper", scratch("new"))
+      try writeFileAtomically(image.config, Array(before.replacing("upper.data", with: "other.data").utf8))
+      let other = try Warmblk.run("snapshot", "-n", "\(disk.id)", "--new-upper", scratch("new"))
       #expect(other.status == 1 && other.errors.contains("put the configuration back"), "\(other)")
       #expect(!fileExists(scratch("new")))
-      try writeFileAtomically(disk.config, Array(before.utf8))
+      try writeFileAtomically(image.config, Array(before.utf8))
       let readOnly = try Warmblk.add(try Sample.image(.lz4))
       for words in [["snapshot", "--new-upper", scratch("new")], ["compact"]] {
         let outcome = try Warmblk.start(words + ["-n", "\(readOnly.id)"]).wait(seconds: 30)
         #expect(outcome.status == 1 && outcome.errors.contains("cannot be written"), "\(outcome)")
       }
       try Warmblk.del(readOnly)
-      #expect(!fileExists(scratch("new")) && !fileExists("\(disk.config).snapshot"))
-      try disk.remove()
-      #expect(Guest.text(disk.config) == before)
+      #expect(!fileExists(scratch("new")) && !fileExists("\(image.config).snapshot"))
+      try Warmblk.del(disk)
+      #expect(Guest.text(image.config) == before)
     }
   }
 }

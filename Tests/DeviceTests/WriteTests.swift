@@ -161,7 +161,7 @@ extension OnDevice {
     func killed() throws {
       let image = try WritableImage(.ext4, "--size", "32M")
       let writes = VerifiedWrites()
-      var disk = try Warmblk.add(image.config)
+      var disk = try Warmblk.add(image.config, "--no-watch")
       let outcome = try writes.write(disk)
       #expect(outcome.succeeded, "\(outcome)")
       // Not flushed by anybody.

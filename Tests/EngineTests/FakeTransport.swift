@@ -73,6 +73,9 @@ final class FakeTransport: QueueTransport {
   /// Calls of the upper, and what they wrote.
   private(set) var writeCalls = 0
   private(set) var writtenPieces = 0
+  /// Whether the upper is in memory, so that flushes are done at once; and how often that was so.
+  var flushesNow = false
+  private(set) var flushesHere = 0
   private(set) var wants = 0
   private(set) var repairs = 0
   private var repairedInVain: Set<UInt32> = []
@@ -290,6 +293,22 @@ final class FakeTransport: QueueTransport {
     mark(&tickets[number])
   }
 
+  func flushNow() -> Int32? {
+    guard let upper else {
+      complaints.append("a flush of a read-only device")
+      return -EROFS
+    }
+    // As from an upper on a disk, or one at which somebody else is busy.
+    if !flushesNow || random.chance(8) { return nil }
+    flushesHere += 1
+    if strike(faults.flushError) {
+      // Which requests wait for it is not said.
+      markFault(nil)
+      return -EIO
+    }
+    return perform(.flush, upper)
+  }
+
   func work(_ work: UpperWork, tag: Int) {
     guard let upper else { return complaints.append("work in a read-only device") }
     later { [self] in
@@ -405,7 +424,7 @@ final class FakeTransport: QueueTransport {
     if let tag, let number = owner[tag] {
       tickets[number].sawFault = true
     } else {
-      // A read that happens at once does not say for which request it is: any that is being served may see it.
+      // What happens at once does not say for which request it is: any that is being served may see it.
       for number in owner.values { tickets[number].sawFault = true }
     }
   }

@@ -1,5 +1,6 @@
 import Device
 import Glibc
+import Ublk
 
 @testable import Device
 
@@ -32,6 +33,14 @@ struct SectorMark: Equatable {
     bytes.withUnsafeBytes { bytes in
       stride(from: 0, to: 512, by: 8).allSatisfy { bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self) == word }
     }
+  }
+}
+
+extension Request {
+  /// Whether it is answered only after a flush.
+  var wantsFlush: Bool {
+    operationNumber == Operation.flush.rawValue
+      || operationNumber == Operation.write.rawValue && flags.contains(.throughCache)
   }
 }
 

@@ -56,11 +56,12 @@ final class WriteRun: @unchecked Sendable {
 
   private func serve(_ random: inout SeededRandom) throws {
     let slot = stack.files.count + 1
+    let isInMemory = random.chance(2)
     var layers = Array(UnsafeBufferPointer(start: stack.sources.base, count: stack.sources.count))
     layers.append(
       LayerSource(
         file: LayerFile(slot: Int32(slot), descriptor: upper.dataDescriptor),
-        method: random.chance(2) ? .ring : .memory,
+        method: isInMemory ? .memory : .ring,
         payloadOffset: 0, blobBytes: .max, blocks: nil))
     let table = LayerTable(layers, nextSlot: Int32(slot + 1))
     let source = QueueSource(
@@ -90,6 +91,7 @@ final class WriteRun: @unchecked Sendable {
         point = PausePoint(mailbox)
       }
       points += [point].compactMap(\.self)
+      transport.flushesNow = isInMemory
       transports.append(transport)
       let job = Job(
         pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),

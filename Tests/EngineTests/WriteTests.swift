@@ -81,6 +81,22 @@ struct WriteTests {
     #expect(calls * 3 < pieces * 2, "\(pieces) writes in \(calls) calls")
   }
 
+  @Test("flushes once for all that wait, after the writes that came with them")
+  func sharedFlushes() throws {
+    var here = 0
+    var wanted = 0
+    for seed in TestRun.seeds(20) {
+      let run = try WriteRun(seed, .init(comesInBursts: true, operations: [1, 2, 2]))
+      run.check(seed)
+      let transport = run.transports[0]
+      if transport.flushesHere == 0 { continue }
+      here += transport.flushesHere
+      wanted += transport.tickets.filter { $0.request.wantsFlush }.count
+    }
+    #expect(here > 20, "the upper is never in memory")
+    #expect(here * 2 < wanted, "\(wanted) requests got \(here) flushes")
+  }
+
   @Test("refuses ranges beyond the disk's end, and what it does not know")
   func refusals() throws {
     let outside = [1, 3, 5].flatMap { operation in

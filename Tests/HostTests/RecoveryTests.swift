@@ -56,6 +56,9 @@ struct RecoveryTests {
     #expect(problem({ _ in }, paused, living: true).contains("kill -CONT"))
     #expect(problem({ $0.phase = .starting }, nil, living: false).contains("warmblk del -n 7"))
     #expect(problem({ $0.phase = .starting }, running, living: true).contains("just being made"))
+    // The command that waits for a device takes it away.
+    #expect(problem({ $0.keeper = .starter }, nil, living: false).contains("before the device was handed over"))
+    #expect(problem({ $0.keeper = .starter }, running, living: true).contains("waits for it to be warm"))
     #expect(problem({ $0.features = .userRecovery }, nil, living: false).contains("made without recovery"))
     #expect(problem({ $0.config = "" }, nil, living: false).contains("does not say what it is made of"))
   }
@@ -91,8 +94,22 @@ struct RecoveryTests {
     try directory.write(starting)
     #expect(try recovery.dead().isEmpty)
     #expect(failure { () throws(HostError) in try recovery.recover(7) }.contains("died before its disk was there"))
+    var waitedFor = state()
+    waitedFor.keeper = .starter
+    try directory.write(waitedFor)
+    #expect(try recovery.dead().isEmpty)
+    #expect(failure { () throws(HostError) in try recovery.recover(7) }.contains("warmblk del -n 7"))
     try writeFileAtomically(directory.statePath(7), Array("{".utf8))
     #expect(try recovery.dead().isEmpty && notes.contains { $0.contains("7.json: is damaged") })
+  }
+
+  @Test("of a disk that has grown knows that it has: the same size once more is no mistake")
+  func grown() throws {
+    let scratch = try Scratch()
+    let directory = RunDirectory(path: scratch.path)
+    try directory.write(state())
+    #expect(try Growing.run(7, to: 1 << 20, remote: nil, directory) == 1 << 20)
+    #expect(throws: HostError.self) { try Growing.run(7, to: 1 << 19, remote: nil, directory) }
   }
 
   @Test("has one at a time: the lock is one's own, says whose, and does not outlive the device's files")

@@ -98,8 +98,6 @@ import Testing
   @Test(
     "fields that change what is read and are not served are errors that name them",
     arguments: [
-      (#""upper":{"data":"d","index":"i"},"lowers":[{"file":"a"}]"#, "upper.data"),
-      (#""upper":{"index":"i"},"lowers":[{"file":"a"}]"#, "upper.index"),
       (#""upper":{"target":"t"},"lowers":[{"file":"a"}]"#, "upper.target"),
       (#""lowers":[{"file":"a"},{"file":"b","targetFile":"t"}]"#, "lowers[1].targetFile"),
       (#""lowers":[{"file":"a","targetDigest":"t"}]"#, "lowers[0].targetDigest"),
@@ -112,6 +110,13 @@ import Testing
       Issue.record("\(String(describing: error))")
       return
     }
+  }
+
+  @Test("an upper is refused by its name where nobody says what becomes of it", arguments: ["data", "index"])
+  func upper(field: String) throws {
+    let config = try parse(#"{"upper":{"\#(field)":"x"},"lowers":[{"file":"a"}]}"#)
+    let error = #expect(throws: ImageError.self) { try Image.open(config: config) }
+    #expect(error?.description.contains("`upper.\(field)`: is a writable layer") == true)
   }
 
   @Test("fields that change nothing are warnings that name them")

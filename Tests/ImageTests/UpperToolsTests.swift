@@ -9,12 +9,11 @@ import UpperLayer
 
 @Suite struct UpperToolsTests {
   private func create(
-    _ scratch: Scratch, _ name: String, size: UInt64? = nil, parent: String? = nil, isSparse: Bool = false
+    _ scratch: Scratch, _ name: String, size: UInt64? = nil, parent: String? = nil
   ) throws -> CreateResult {
     var options = CreateOptions(directory: scratch(name), pendingFolder: scratch("run"))
     options.size = size
     options.parent = parent
-    options.isSparse = isSparse
     return try UpperCreator.run(options)
   }
 
@@ -110,14 +109,12 @@ import UpperLayer
           scratch("small/upper.data"), pendingFolder: scratch("run"), to: LayerOptions(output: scratch("layer"))
         ).layerPath))
     for parent in [small, try scratch.write("flat.json", try flat.encoded())] {
-      for isSparse in [false] {
-        let name = "\(Int.random(in: 0...Int.max))"
-        let made = try create(scratch, name, size: 90112, parent: parent, isSparse: isSparse)
-        #expect(try contents(of: try open(made.configPath, scratch)) == expected)
-        let equal = try create(scratch, name + "e", parent: parent, isSparse: isSparse).configPath
-        _ = try Resizer.run(equal, to: 90112, pendingFolder: scratch("run"))
-        #expect(try contents(of: try open(equal, scratch)) == expected)
-      }
+      let name = parent == small ? "sealed" : "committed"
+      let made = try create(scratch, name, size: 90112, parent: parent)
+      #expect(try contents(of: try open(made.configPath, scratch)) == expected)
+      let equal = try create(scratch, name + "-equal", parent: parent).configPath
+      _ = try Resizer.run(equal, to: 90112, pendingFolder: scratch("run"))
+      #expect(try contents(of: try open(equal, scratch)) == expected)
     }
   }
 
@@ -249,14 +246,5 @@ import UpperLayer
     #expect(
       try listDirectory(scratch.path).filter { $0 != "other" && $0 != "run" }.sorted() == before.filter { $0 != "run" })
     #expect(try ["upper.data", "upper.index", "image.json"].map { try readFile(scratch("disk/\($0)")) } == files)
-  }
-
-  @Test("a sparse disk is as large as it was asked to be, and takes no space")
-  func sparse() throws {
-    let scratch = try Scratch(inMemory: true)
-    let made = try create(scratch, "a", size: 1 << 30, isSparse: true)
-    let image = try open(made.configPath, scratch)
-    #expect(image.virtualSize == 1 << 30 && image.map.segmentCount == 0)
-    #expect(image.layers[0].record.isSparse && image.layers[0].record.uuid.description == made.uuid)
   }
 }

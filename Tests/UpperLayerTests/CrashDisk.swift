@@ -1,4 +1,5 @@
 import Glibc
+import LSMT
 import Posix
 import TestSupport
 
@@ -19,6 +20,8 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
   private var replaced: [CrashFile] = []
   private var inode: UInt64 = 1
   private var random: SplitMix
+  /// What a power loss leaves.
+  private var cutRandom: SplitMix
 
   /// Operations so far.
   private(set) var operations = 0
@@ -32,23 +35,30 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
   /// Bytes that both files together may have.
   var capacity = Int.max
 
-  init(data: [UInt8], index: [UInt8], random: SplitMix) {
+  init(data: [UInt8], index: [UInt8], random: SplitMix, cutRandom: SplitMix) {
     self.data = CrashFile(stored: data)
     self.index = CrashFile(stored: index)
     self.random = random
+    self.cutRandom = cutRandom
   }
 
   /// The power fails and comes back.
   func cut() {
-    for old in replaced where Bool.random(using: &random) {
+    for old in replaced where Bool.random(using: &cutRandom) {
       index = old
       break
     }
     replaced = []
     inode += 1
-    data.cut(&random)
-    index.cut(&random)
+    data.cut(&cutRandom)
+    index.cut(&cutRandom)
     restart()
+  }
+
+  /// Another program appends data and its entry.
+  func append(_ bytes: [UInt8], entry: Segment) {
+    bytes.withUnsafeBytes { data.write($0, at: data.bytes.count) }
+    entry.encoded.withUnsafeBytes { index.write($0, at: index.bytes.count) }
   }
 
   /// Another process comes.

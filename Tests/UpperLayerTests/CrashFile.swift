@@ -61,7 +61,9 @@ struct CrashFile {
     let count = max(0, min(sectorBytes, bytes.count - sector * sectorBytes))
     return [UInt8](unsafeUninitializedCapacity: sectorBytes) { buffer, size in
       memset(buffer.baseAddress!, 0, sectorBytes)
-      bytes.withUnsafeBytes { if count > 0 { memcpy(buffer.baseAddress!, $0.baseAddress! + sector * sectorBytes, count) } }
+      bytes.withUnsafeBytes {
+        if count > 0 { memcpy(buffer.baseAddress!, $0.baseAddress! + sector * sectorBytes, count) }
+      }
       size = sectorBytes
     }
   }
@@ -92,7 +94,9 @@ struct CrashFile {
   mutating func cut(_ random: inout SplitMix) {
     // All old, all new and anything between, each often enough.
     let share = [0, 100, 50, 90, 10].randomElement(using: &random)!
-    let size = Int.random(in: 0..<100, using: &random) < share ? sizes.last ?? stored.count
+    let size =
+      Int.random(in: 0..<100, using: &random) < share
+      ? sizes.last ?? stored.count
       : (sizes + [stored.count]).randomElement(using: &random)!
     var result = Array(stored.prefix(size))
     if size > result.count { result += [UInt8](repeating: 0, count: size - result.count) }

@@ -68,14 +68,15 @@ struct CrashTests {
     var sealed = 0
     var writable = 0
     for seed in Self.seeds(20, "every sealing") {
-      for kind in 0..<4 {
+      // Most of them with a power loss at that operation.
+      for kind in 0..<8 {
         var number = 1
         while true {
-          var run = try CrashRun(seed: seed)
+          var run = try CrashRun(seed: seed, variant: UInt64(kind))
           run.prepare(steps: 12)
           let before = run.disk.operations
-          let fault: CrashDisk.Fault = kind < 2 ? .stop : .error(kind == 2 ? .ioError : .noSpace)
-          let isSealed = run.seal(fault: (before + number, fault), losesPower: kind != 1)
+          let fault: CrashDisk.Fault = kind > 2 ? .stop : .error(kind == 2 ? .ioError : .noSpace)
+          let isSealed = run.seal(fault: (before + number, fault), losesPower: kind != 3)
           if let failure = run.failure {
             let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
             Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")

@@ -20,7 +20,9 @@ struct RefusalTests {
 
   private func contents(_ folder: String) throws -> [String: [UInt8]] {
     var result: [String: [UInt8]] = [:]
-    for name in try listDirectory(folder) where name != "run" { result[name] = (try? readFile("\(folder)/\(name)")) ?? [] }
+    for name in try listDirectory(folder) where name != "run" {
+      result[name] = (try? readFile("\(folder)/\(name)")) ?? []
+    }
     return result
   }
 
@@ -116,6 +118,20 @@ struct RefusalTests {
     let second = try Place()
     try second.create()
     try second.open(parent: otherUUID).close()
+  }
+
+  @Test("A sparse one, which cannot be made either")
+  func sparse() throws {
+    let place = try Place()
+    #expect(throws: UpperError.sparse(path: place.files.data)) { try place.create(kind: .sparse) }
+    #expect(try listDirectory(place.scratch.path).isEmpty)
+    try place.scratch.write("data", LayerRecord(flags: 0x13, virtualSize: 1 << 20).encoded())
+    try place.scratch.write("index", [UInt8]())
+    #expect(try refusal(place) == .sparse(path: place.files.data))
+    try place.scratch.write("index", "entries")
+    #expect(
+      try refusal(place)
+        == .wrongKind(data: place.files.data, kind: .sparse, index: place.files.index, indexSize: 7))
   }
 
   @Test("One without a size on top of nothing")

@@ -1,6 +1,7 @@
 import Foundation
 import LSMT
 import Posix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -28,8 +29,9 @@ struct UpperTests {
     upper = try place.open()
     #expect(upper.recovery.isClean)
     #expect(try read(upper, sector: 0, sectors: 16) == expected)
-    #expect(try read(upper, sector: 99, sectors: 6) == [UInt8](repeating: 0, count: 512)
-      + sectorsBytes(100, 4, 1) + [UInt8](repeating: 0, count: 512))
+    #expect(
+      try read(upper, sector: 99, sectors: 6) == [UInt8](repeating: 0, count: 512)
+        + sectorsBytes(100, 4, 1) + [UInt8](repeating: 0, count: 512))
     try upper.close()
   }
 
@@ -125,6 +127,22 @@ struct UpperTests {
     try again.close()
   }
 
+  @Test("Data that comes later does not bring an entry back whose own data never came")
+  func lateData() throws {
+    let place = try Place()
+    try place.create()
+    let index = try Descriptor.open(place.files.index, O_RDWR)
+    try Segment(offset: 40, length: 4, moffset: 8).encoded.withUnsafeBytes { try index.writeFully($0, at: 4096) }
+    for round in 0..<2 {
+      // Left without an end; then the power fails, and the log is gone with it.
+      let upper = try place.open()
+      #expect(upper.recovery.cutEntries == (round == 0 ? 1 : 0))
+      try upper.write([(0, sectorsBytes(0, 8, 1))])
+      #expect(try read(upper, sector: 40, sectors: 4) == [UInt8](repeating: 0, count: 2048))
+      for name in try listDirectory(place.pending) { _ = unlink("\(place.pending)/\(name)") }
+    }
+  }
+
   @Test("A size of 0 is adopted from the layers below, and written into both files; resizing writes it too")
   func sizes() throws {
     let place = try Place()
@@ -178,6 +196,59 @@ struct UpperTests {
     #expect(segments == upper.index.segments())
     #expect(segments.map(\.offset) == [0, 2, 4, 100])
     try upper.close()
+  }
+
+  @Test("A layer that nothing was written to can be sealed")
+  func sealingNothing() throws {
+    let place = try Place()
+    try place.create()
+    let upper = try place.open()
+    try upper.seal()
+    try upper.close()
+    let bytes = try readFile(place.files.data)
+    let trailer = try LayerRecord(parsing: bytes.span.bytes.extracting(droppingFirst: 4096), as: .trailer)
+    #expect(try SealedIndex(trailer: trailer, layerSize: 8192).byteCount == 0)
+    #expect(throws: UpperError.sealed(path: place.files.data)) { try place.open() }
+  }
+
+  @Test("A disk without room refuses writes, not flushes, and takes writes again")
+  func fullDisk() throws {
+    let place = try Place()
+    // A file system of its own, of 8 MiB.
+    mkdir(place.scratch("small"), 0o755)
+    guard (try? runProgram(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place.scratch("small")])) != nil else {
+      print("no disk of 8 MiB: may not mount one")
+      return
+    }
+    defer { _ = try? runProgram(["umount", "-l", place.scratch("small")]) }
+    let files = UpperFiles(data: place.scratch("small/data"), index: place.scratch("small/index"))
+    try UpperFiles.create(
+      data: files.data, index: files.index, kind: .append, virtualSize: 64 << 20, uuid: testUUID)
+    let upper = try Upper.open(files, pendingFolder: place.pending, defaultVirtualSize: 0)
+    var sector: UInt64 = 0
+    var refusal: Errno?
+    while refusal == nil, sector < 64 << 11 {
+      do {
+        // Scattered, so that each needs an entry.
+        try upper.write([(sector, sectorsBytes(sector, 8, 1))])
+        sector += 16
+      } catch { refusal = error as? Errno }
+    }
+    #expect(refusal == .noSpace)
+    #expect(sector > 16 * 1500)
+    try upper.flush()
+    #expect(upper.pendingCount == 0)
+    #expect(try read(upper, sector: sector, sectors: 8) == [UInt8](repeating: 0, count: 4096))
+    #expect(throws: Errno.noSpace) { try upper.write([(sector, sectorsBytes(sector, 8, 1))]) }
+    // Discarding makes room.
+    try upper.zero(sector: 0, sectors: 1600, keepsSpace: false)
+    try upper.write([(sector, sectorsBytes(sector, 8, 2))])
+    try upper.close()
+    let again = try Upper.open(files, pendingFolder: place.pending, defaultVirtualSize: 0)
+    #expect(again.recovery.isClean)
+    #expect(try read(again, sector: sector, sectors: 8) == sectorsBytes(sector, 8, 2))
+    #expect(try read(again, sector: 1600, sectors: 8) == sectorsBytes(1600, 8, 1))
+    try again.close()
   }
 
   @Test("Space of discarded data is given back, and overwritten data is counted as garbage")
@@ -240,5 +311,76 @@ struct UpperTests {
     #expect(again.recovery.isClean)
     try check(again)
     try again.close()
+  }
+
+  @Test("A flush that must not wait is done at once, or not at all while somebody else is at the index file")
+  func flushNow() throws {
+    let place = try Place()
+    try place.create(size: 1 << 20)
+    let upper = try Upper.open(
+      place.files, pendingFolder: place.pending, defaultVirtualSize: 0, parentUUID: nil, compactionFloor: 100)
+    func entryCount() throws -> Int {
+      let bytes = try readFile(place.files.index)
+      let log = try decodeIndexLog(bytes.span.bytes)
+      return log.entries.count
+    }
+    func write(_ version: UInt64) throws { try upper.write([(version % 2 * 8, sectorsBytes(0, 1, version))]) }
+    // Of what was before nothing is known.
+    #expect(try !upper.flushNow())
+    try upper.flush()
+    for version in 0..<100 as Range<UInt64> { try write(version) }
+    let isDone = try upper.append.takingTurn { () throws(Errno) -> Bool in try upper.flushNow() }
+    #expect(!isDone && upper.pendingCount == 100)
+    #expect(try upper.flushNow())
+    #expect(upper.pendingCount == 0)
+    #expect(try entryCount() == 100)
+    // With one more than a hundred entries for two sectors a new index file is due.
+    try write(100)
+    #expect(try upper.flushNow())
+    try write(101)
+    #expect(try !upper.flushNow())
+    #expect(upper.pendingCount == 1)
+    try upper.flush()
+    #expect(try entryCount() == 2)
+    try write(102)
+    #expect(try upper.flushNow())
+    try upper.close()
+  }
+
+  @Test(
+    "What is written while others flush is in the index file after the last flush, also when that is written anew",
+    arguments: [1 << 20, 100 as UInt64])
+  func writesDuringFlushes(compactionFloor: UInt64) throws {
+    let place = try Place()
+    try place.create(size: 1 << 20)
+    let upper = try Upper.open(
+      place.files, pendingFolder: place.pending, defaultVirtualSize: 0, parentUUID: nil,
+      compactionFloor: compactionFloor)
+    // Enough for a new index file at the next flush.
+    for number in 0..<500 as Range<UInt64> { try upper.write([(number % 2, sectorsBytes(number % 2, 1, number))]) }
+    try upper.flush()
+    let isOver = Atomic<Bool>(false)
+    let flushers = try (0..<3).map { number in
+      try Posix.Thread(name: "flusher") {
+        while !isOver.load(ordering: .acquiring) {
+          if number == 2 { _ = try! upper.flushNow() } else { try! upper.flush() }
+        }
+      }
+    }
+    // Each makes the entry of the one before it longer, unless that is on its way into the file; nothing is written twice.
+    for sector in 2..<2048 as Range<UInt64> where sector % 16 != 0 {
+      try upper.write([(sector, sectorsBytes(sector, 1, 1))])
+    }
+    isOver.store(true, ordering: .releasing)
+    for flusher in flushers { #expect(flusher.join(Deadline(milliseconds: 60000))) }
+    try upper.flush()
+    let bytes = try readFile(place.files.index)
+    let log = try decodeIndexLog(bytes.span.bytes)
+    // The first write of all was overwritten.
+    #expect((log.entries.first?.moffset == 8) == (compactionFloor == 1 << 20))
+    let replayed = try UpperIndex(deviceSectors: 2048)
+    for segment in log.entries { replayed.insert(segment, freed: { _, _ in }) }
+    #expect(replayed.segments() == upper.index.segments())
+    try upper.close()
   }
 }

@@ -94,7 +94,7 @@ enum Warmblk {
     return try programs.map { try disk(try $0.wait(seconds: 120)) }
   }
 
-  static func disk(_ outcome: Outcome, mayWarn: Bool = false) throws -> Disk {
+  private static func disk(_ outcome: Outcome, mayWarn: Bool = false) throws -> Disk {
     try #require(outcome.succeeded, "\(outcome)")
     #expect(mayWarn || outcome.errors.isEmpty, "\(outcome)")
     let prefix = "/dev/ublkb"
