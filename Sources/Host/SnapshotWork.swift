@@ -63,48 +63,56 @@ final class SnapshotWork: @unchecked Sendable {
     }
     do throws(DeviceError) { try device.checkSnapshot() } catch { throw .device(error) }
     let uuid = LayerUUID.random()
-    let next = try makeUpper(uuid, below: old)
+    do throws(UpperError) {
+      try UpperFiles.create(
+        data: reached.data, index: reached.index, kind: .append, virtualSize: old.virtualSize, uuid: uuid,
+        parentUUID: old.header.uuid)
+    } catch { throw .upper(error) }
     do throws(HostError) {
-      let journal: SnapshotJournal
+      let files = UpperFiles(data: upper.data, index: upper.index)
       do throws(ImageError) {
-        journal = try SnapshotJournal(
-          config: state.config, old: UpperFiles(data: upper.data, index: upper.index), oldUUID: old.header.uuid,
-          new: named, newUUID: uuid)
+        let journal = try SnapshotJournal(
+          config: state.config, old: files, oldUUID: old.header.uuid, new: named, newUUID: uuid)
         try journal.write()
+        self.journal = journal
       } catch { throw .image(error) }
-      self.journal = journal
-      do throws(DeviceError) {
-        pauses.append(try device.switchUpper(to: next, Deadline(milliseconds: Self.pauseMilliseconds)))
-      } catch {
-        // With a journal that stays the new upper must stay too.
-        do throws(ImageError) { try journal.remove() } catch let problem {
-          throw .refused("\(error); \(problem): the snapshot is made when the image is added the next time")
-        }
-        throw .device(error)
-      }
+      // Not before: of an upper that nothing names, nobody would find what is kept in the run directory.
+      try goOn(with: try openUpper(below: old))
     } catch {
-      try? next.close()
-      if !(journal.map { fileExists($0.path) } ?? false) { removeFiles() }
-      throw error
+      try abandon(error)
     }
     self.old = old
     stage = .switched
     log.info("\(device.path): writes go to \(named.data) now, after a pause of \(pauses[0] / 1000) us")
   }
 
-  private func makeUpper(_ uuid: LayerUUID, below old: Upper) throws(HostError) -> Upper {
-    do throws(UpperError) {
-      try UpperFiles.create(
-        data: reached.data, index: reached.index, kind: .append, virtualSize: old.virtualSize, uuid: uuid,
-        parentUUID: old.header.uuid)
-    } catch { throw .upper(error) }
+  private func openUpper(below old: Upper) throws(HostError) -> Upper {
     do throws(UpperError) {
       return try Upper.open(
         reached, pendingFolder: directory.path, defaultVirtualSize: old.virtualSize, parentUUID: old.header.uuid)
     } catch {
-      removeFiles()
       throw .upper(error)
     }
+  }
+
+  private func goOn(with next: Upper) throws(HostError) {
+    do throws(DeviceError) {
+      pauses.append(try device.switchUpper(to: next, Deadline(milliseconds: Self.pauseMilliseconds)))
+    } catch {
+      try? next.close()
+      throw .device(error)
+    }
+  }
+
+  /// Leaves nothing of what was made. With a journal that cannot be removed the new upper must stay too.
+  private func abandon(_ error: HostError) throws(HostError) {
+    if let journal {
+      do throws(ImageError) { try journal.remove() } catch let problem {
+        throw .refused("\(error); \(problem): the snapshot is made when the image is opened the next time")
+      }
+    }
+    removeFiles()
+    throw error
   }
 
   private func removeFiles() {
