@@ -86,7 +86,8 @@ extension Queue where Transport: ~Copyable {
     let isFlush = !isZeroing && (!isWrite || request.flags.contains(.throughCache))
     if result < 0 {
       counters.pointee.fail(
-        isZeroing ? .zero : isFlush ? .flush : .write, layer: source.upperLayer, offset: request.startSector << 9, code: -result)
+        isZeroing ? .zero : isFlush ? .flush : .write, layer: source.upperLayer, offset: request.startSector << 9,
+        code: -result)
     } else {
       if isFlush { counters.pointee.flushes &+= 1 }
       if result > 0 { counters.pointee.writtenBytes &+= UInt64(result) }

@@ -40,7 +40,8 @@ struct OpenUpper {
     if let pendingFolder { try requireNothingPending(blob, header, pendingFolder) }
     if header.isSparse {
       return OpenUpper(
-        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob, header), lock: lock), indexPath: index,
+        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob, header), lock: lock),
+        indexPath: index,
         notes: [])
     }
     guard let index else {

@@ -101,7 +101,9 @@ public struct UpperFiles: Equatable, Sendable {
     if blockBytes > headerBytes {
       throw .unfitFileSystem(path: path, reason: "it has blocks of \(blockBytes) bytes, and 4096 are the most")
     }
-    if isEmpty, start >= 0 { throw .unfitFileSystem(path: path, reason: "it does not tell holes from data (SEEK_DATA)") }
+    if isEmpty, start >= 0 {
+      throw .unfitFileSystem(path: path, reason: "it does not tell holes from data (SEEK_DATA)")
+    }
   }
 
   private static func fill(_ file: borrowing Descriptor, _ bytes: [UInt8], _ size: UInt64?) throws(Errno) {
