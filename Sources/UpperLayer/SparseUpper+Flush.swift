@@ -91,8 +91,9 @@ extension SparseUpper {
     bytes.reserveCapacity(segments.count * Segment.size + sectorSize)
     for segment in segments { bytes.append(segment) }
     while bytes.count % sectorSize != 0 { bytes.append(0) }
-    let sector = UInt64(sectorSize)
-    let start = (size + sector - 1) / sector * sector
+    // Not in the device's last block: that would be allocated, and be data should the rest of this not come to pass.
+    let block = UInt64(Self.blockBytes)
+    let start = (size + block - 1) / block * block
     // Of a layer that nothing was written to there is no index.
     if bytes.isEmpty { try disk.resizeData(to: start) } else { try disk.writeData(bytes, at: start) }
     try synchronizeData()

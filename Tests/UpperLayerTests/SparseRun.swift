@@ -340,7 +340,7 @@ final class SparseRun: @unchecked Sendable {
     let bytes = disk.bytes
     let end = 4096 + deviceSectors * 512
     guard let trailer = try? Self.record(Array(bytes.suffix(4096)), .trailer), trailer.isSealed,
-      trailer.indexOffset == UInt64(end)
+      trailer.indexOffset >= UInt64(end)
     else {
       open()
       if isKnown { compare(afterPowerLoss: losesPower) }
