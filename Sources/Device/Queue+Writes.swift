@@ -5,7 +5,8 @@ import UpperLayer
 /// The way of what changes the disk.
 ///
 ///     change ─┬─ WRITE ─▶ gathered ─ end of the wake ─▶ writeGathered ─┬─▶ answered
-///             │                                                        └─ FUA ─┐
+///             │                                                        ├─ FUA ─┐
+///             │              layers below have to be read (sparse upper) ├─ the worker writes ─▶ finishWork
 ///             ├─ FLUSH ─▶ gathered ─ after the wake's writes ──────────────────┴▶ flushGathered ─┬─▶ answered
 ///             │                                                                        worker ◀──┘
 ///             └─ DISCARD, WRITE_ZEROES ─▶ the worker ─▶ finishWork ─▶ answered
@@ -58,6 +59,10 @@ extension Queue where Transport: ~Copyable {
     let owner = writes.owner(place)
     let tag = Int(owner.tag)
     let bytes = writes.bytes(place)
+    if result == -EAGAIN {
+      return work(
+        tag, .write(writes.pieces(place, 1)[0], goesThroughCache: owner.goesThroughCache), bytes: bytes)
+    }
     if result != 0 {
       counters.pointee.fail(.write, layer: source.upperLayer, offset: writes.sector(place) << 9, code: -result)
       return answerChange(tag, result)
@@ -92,17 +97,21 @@ extension Queue where Transport: ~Copyable {
     transport.work(work, tag: tag)
   }
 
-  /// The worker is done with a request.
+  /// The worker is done with a request. Of one that it has written, and not only flushed, `result` is how many bytes.
   mutating func finishWork(_ tag: Int, result: Int32) {
     let request = transport.request(tag)
     let isZeroing =
       request.operationNumber == Request.Operation.discard.rawValue
       || request.operationNumber == Request.Operation.writeZeroes.rawValue
+    let isWrite = request.operationNumber == Request.Operation.write.rawValue
+    let isFlush = !isZeroing && (!isWrite || request.flags.contains(.throughCache))
     if result < 0 {
       counters.pointee.fail(
-        isZeroing ? .zero : .flush, layer: source.upperLayer, offset: request.startSector << 9, code: -result)
-    } else if !isZeroing {
-      counters.pointee.flushes &+= 1
+        isZeroing ? .zero : isFlush ? .flush : .write, layer: source.upperLayer, offset: request.startSector << 9,
+        code: -result)
+    } else {
+      if isFlush { counters.pointee.flushes &+= 1 }
+      if result > 0 { counters.pointee.writtenBytes &+= UInt64(result) }
     }
     answerChange(tag, result < 0 ? result : Int32(truncatingIfNeeded: states[tag].bytes))
   }

@@ -10,6 +10,9 @@ enum UpperWork: Sendable {
   case flush
   /// Sectors become zeroes. Their space is given back, unless it is to be kept.
   case zero(sector: UInt64, sectors: UInt64, keepsSpace: Bool)
+  /// Sectors are written for which the layers below have to be read. Then, if it is not to stay in a cache, all that was
+  /// acknowledged becomes durable.
+  case write(UpperWrite, goesThroughCache: Bool)
 }
 
 /// Does a writable device's work that may wait for a disk: one thread, for all queues. All flushes that wait are one.
@@ -18,6 +21,11 @@ final class UpperWorker: @unchecked Sendable {
     let work: UpperWork
     let tag: UInt32
     let mailbox: Mailbox
+
+    /// What the answer says of a write.
+    var writtenBytes: Int32 {
+      if case .write(let piece, _) = work { Int32(truncatingIfNeeded: piece.bytes.count) } else { 0 }
+    }
   }
 
   private struct Jobs {
@@ -109,11 +117,22 @@ final class UpperWorker: @unchecked Sendable {
           Self.result { () throws(Errno) in
             try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
           })
+      case .write(let piece, let goesThroughCache):
+        let result = Self.result { () throws(Errno) in
+          try withUnsafePointer(to: piece) { piece throws(Errno) in
+            try upper.write(UnsafeBufferPointer(start: piece, count: 1))
+          }
+        }
+        if result < 0 || !goesThroughCache {
+          Self.answer(job, result < 0 ? result : job.writtenBytes)
+        } else {
+          flushes.append(job)
+        }
       }
     }
     if flushes.isEmpty { return }
     let result = Self.result { () throws(Errno) in try upper.flush() }
-    for job in flushes { Self.answer(job, result) }
+    for job in flushes { Self.answer(job, result < 0 ? result : job.writtenBytes) }
   }
 
   private static func answer(_ job: Job, _ result: Int32) { job.mailbox.post(Event(.worked, job.tag, result: result)) }
@@ -151,7 +170,7 @@ struct UpperPort: Sendable {
 
   func writeNow(_ pieces: UnsafeBufferPointer<UpperWrite>) -> Int32 {
     do throws(Errno) {
-      try upper.write(pieces)
+      try upper.write(pieces, mayWait: false)
       return 0
     } catch {
       return -error.rawValue

@@ -226,7 +226,8 @@ struct Server {
     do throws(UpperError) {
       upper = try Upper.open(
         files, pendingFolder: directory.path, defaultVirtualSize: image.virtualSize,
-        parentUUID: image.layers.last?.record.uuid)
+        parentUUID: image.layers.last?.record.uuid,
+        lowers: image.layers.isEmpty ? nil : image.lowerLayers(of: options.config, remote: options.remote))
     } catch {
       throw .upper(error)
     }

@@ -72,7 +72,8 @@ extension UpperError {
   fileprivate var place: ImageError.Place {
     switch self {
     case .system(_, let path, _), .notRegularFile(let path), .inUse(let path, _), .sealed(let path),
-      .notWritable(let path, _), .sparse(let path), .exists(let path), .noVirtualSize(let path),
+      .notWritable(let path, _), .sparse(let path),
+      .unfitFileSystem(let path, _), .exists(let path), .noVirtualSize(let path),
       .invalidSize(let path, _, _),
       .tooManyEntries(let path, _, _), .pendingLog(let path, _, _):
       .init(file: path)

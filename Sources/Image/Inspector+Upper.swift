@@ -16,7 +16,7 @@ extension Inspector {
     facts.tornDataBytes = Int(blob.fileSize % UInt64(sectorSize))
     var segments: [Segment] = []
     if header.isSparse {
-      segments = try OpenUpper.sparse(blob)
+      segments = try OpenUpper.sparse(blob, header)
     } else if let path = indexPath ?? Self.indexBeside(blob.path) {
       facts.indexPath = path
       let log = try OpenUpper.log(at: path, of: header)

@@ -47,9 +47,11 @@ extension OpenUpper {
   }
 
   /// The mappings of a sparse upper: its file's data, where the file system has any.
-  static func sparse(_ blob: Blob) throws(ImageError) -> [Segment] {
+  /// What lies beyond its device was to become the end of a sealed layer.
+  static func sparse(_ blob: Blob, _ header: LayerRecord) throws(ImageError) -> [Segment] {
     let sector = UInt64(sectorSize)
-    let end = blob.payloadSize / sector * sector
+    let device = header.virtualSize == 0 ? UInt64.max : UInt64(LayerRecord.size) + header.virtualSize
+    let end = min(blob.payloadSize, device) / sector * sector
     var segments: [Segment] = []
     var position = UInt64(LayerRecord.size)
     while position < end {

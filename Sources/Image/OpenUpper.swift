@@ -40,7 +40,8 @@ struct OpenUpper {
     if let pendingFolder { try requireNothingPending(blob, header, pendingFolder) }
     if header.isSparse {
       return OpenUpper(
-        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob), lock: lock), indexPath: index,
+        opened: try Layer.open(upper: blob, header: header, segments: try sparse(blob, header), lock: lock),
+        indexPath: index,
         notes: [])
     }
     guard let index else {
@@ -109,6 +110,7 @@ struct OpenUpper {
     do throws(LSMTError) {
       let trailer = try LayerRecord(parsing: end.span.bytes, as: .trailer)
       let index = try SealedIndex(trailer: trailer, layerSize: blob.payloadSize)
+      if header.isSparse, trailer.indexOffset < size + header.virtualSize { return false }
       let stored = (index.byteCount + sectorSize - 1) / sectorSize * sectorSize
       return trailer.uuid == header.uuid && index.byteOffset + UInt64(stored) == blob.payloadSize - size
     } catch {

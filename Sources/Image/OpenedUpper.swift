@@ -15,14 +15,17 @@ struct OpenedUpper {
     _ target: Target, pendingFolder: String, remote: RemoteSettings?
   ) throws(ImageError) -> OpenedUpper {
     var below: Image?
+    var lowers: LowerLayers?
     if case .image(var config) = target, !config.lowers.isEmpty {
       config.upper = .init()
-      below = try Image.open(config: config, remote: remote)
+      let image = try Image.open(config: config, remote: remote)
+      below = image
+      lowers = image.lowerLayers(of: config, remote: remote)
     }
     do throws(UpperError) {
       let upper = try Upper.open(
         target.files, pendingFolder: pendingFolder, defaultVirtualSize: below?.virtualSize ?? 0,
-        parentUUID: below?.layers.last?.record.uuid)
+        parentUUID: below?.layers.last?.record.uuid, lowers: lowers)
       return OpenedUpper(upper: upper, below: below)
     } catch {
       throw .upper(error)

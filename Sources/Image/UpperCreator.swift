@@ -11,12 +11,14 @@ public struct CreateOptions: Sendable {
   public var size: UInt64?
   /// The configuration of the image below it; nil for a blank disk.
   public var parent: String?
+  /// Whether the upper is sparse, not append-only.
+  public var isSparse = false
   /// The upper's identity; nil for a random one.
   public var uuid: LayerUUID?
   /// Where writes that no flush has covered are kept, as for ``UpperUse``.
   public var pendingFolder: String
 
-  /// A blank disk in `directory`, once it has a size.
+  /// A blank, append-only disk in `directory`, once it has a size.
   public init(directory: String, pendingFolder: String) {
     self.directory = directory
     self.pendingFolder = pendingFolder
@@ -80,7 +82,8 @@ public struct UpperCreator {
     let ghosts = try below.config.ghosts(in: (below.size ?? size)..<size, remote: remote)
     do throws(UpperError) {
       try UpperFiles.create(
-        data: files.data, index: files.index, kind: .append, virtualSize: size,
+        data: files.data, index: files.index, kind: options.isSparse ? .sparse : .append,
+        virtualSize: size,
         uuid: uuid, parentUUID: below.uuid)
     } catch {
       throw .upper(error)
@@ -89,7 +92,9 @@ public struct UpperCreator {
     do throws(ImageError) {
       let upper: Upper
       do throws(UpperError) {
-        upper = try Upper.open(files, pendingFolder: options.pendingFolder, defaultVirtualSize: size)
+        upper = try Upper.open(
+          files, pendingFolder: options.pendingFolder, defaultVirtualSize: size,
+          lowers: below.image?.lowerLayers(of: below.config, remote: remote))
       } catch {
         throw .upper(error)
       }
@@ -105,6 +110,8 @@ public struct UpperCreator {
   /// What the new disk lies on.
   private struct Below {
     var config = ImageConfig(lowers: [])
+    /// Nil for a blank disk.
+    var image: Image?
     /// Of the disk, bytes; nil without an image.
     var size: UInt64?
     /// Of the topmost layer.
@@ -119,6 +126,7 @@ public struct UpperCreator {
             + "`warmblk seal`, or commit it")
       }
       let image = try Image.open(config: config, remote: remote)
+      self.image = image
       size = image.virtualSize
       uuid = image.layers.last?.record.uuid ?? .null
       // That one is told of the parent's devices.

@@ -18,6 +18,8 @@ public struct RecoveryReport: Equatable, Sendable {
   public var voidEntries: UInt64 = 0
   /// Whether the two headers said different sizes of the device; the larger one holds now.
   public var hadTwoSizes = false
+  /// Whether the file of a sparse layer was not as long as its device; it was cut, or filled up with a hole.
+  public var hadOtherLength = false
   /// Whether the disk had refused to store data before the server ended.
   public var hadLostData = false
   /// Whether the index file was written anew, without what was dropped.
@@ -63,6 +65,9 @@ public struct RecoveryReport: Equatable, Sendable {
     }
     if hadTwoSizes {
       lines.append("the headers of data and index file had different device sizes: both have the larger one now")
+    }
+    if hadOtherLength {
+      lines.append("the data file did not end with the device: a change of its size, or a sealing, had been cut off")
     }
     if hasRewrittenIndex { lines.append("the index file was written anew") }
     return lines

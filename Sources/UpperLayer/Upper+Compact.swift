@@ -13,12 +13,13 @@ extension Upper {
   /// step, at least ten times a second while it waits; false ends it there. ``close()`` and ``seal()`` end it too.
   ///
   /// A crash at any step loses nothing: what is given back is in no entry that could come into force again. Throws when the
-  /// flush fails, and when the file system cannot give back parts of a file (`EOPNOTSUPP`), and `EBUSY` while another call runs.
+  /// flush fails, for a sparse layer, which has no garbage, and when the file system cannot give back parts of a file (`EOPNOTSUPP`), and `EBUSY` while another call runs.
   public func compact(
     bytesPerSecond: UInt64? = nil, writersDeadline: Deadline = Deadline(milliseconds: 30_000),
     waitForReaders: () -> Bool, shouldGoOn: (CompactionProgress) -> Bool = { _ in true }
   ) throws(UpperError) -> CompactionReport {
-    try describing { () throws(UpperChangeError) in
+    guard let append else { throw .sparse(path: files.data) }
+    return try describing { () throws(UpperChangeError) in
       try append.compact(
         bytesPerSecond: bytesPerSecond, writersDeadline: writersDeadline, waitForReaders: waitForReaders,
         shouldGoOn: shouldGoOn)

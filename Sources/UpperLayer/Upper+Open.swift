@@ -7,23 +7,24 @@ extension Upper {
   ///
   /// `pendingFolder` is for the log of entries that no flush has covered: a folder on tmpfs, the same one after a crash.
   /// `defaultVirtualSize`, bytes, is that of the layers below; it is adopted, and written into the files, when they say
-  /// 0. `parentUUID` is that of the topmost layer below, nil or null when it has none.
+  /// 0. `lowers` is what a sparse layer asks for what is below; nil when nothing is. `parentUUID` is that of the topmost layer below, nil or null when it has none.
   ///
   /// Nothing is touched when it is refused: in use, of the wrong kind, sealed, damaged at its beginning, made for another
   /// image, or on a file system that cannot be written.
   public static func open(
-    _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID? = nil
+    _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID? = nil,
+    lowers: LowerLayers? = nil
   ) throws(UpperError) -> Upper {
     // 16 MiB of entries.
     try open(
       files, pendingFolder: pendingFolder, defaultVirtualSize: defaultVirtualSize, parentUUID: parentUUID,
-      compactionFloor: 1 << 20)
+      lowers: lowers, compactionFloor: 1 << 20)
   }
 
   /// The same, with the number of entries from which on the index file may be written anew.
   static func open(
     _ files: UpperFiles, pendingFolder: String, defaultVirtualSize: UInt64, parentUUID: LayerUUID?,
-    compactionFloor: UInt64
+    lowers: LowerLayers? = nil, compactionFloor: UInt64
   ) throws(UpperError) -> Upper {
     let data = try openFile(files.data)
     try lock(data, path: files.data)
@@ -38,7 +39,8 @@ extension Upper {
       if indexSize > 0 {
         throw .wrongKind(data: files.data, kind: .sparse, index: files.index, indexSize: indexSize)
       }
-      throw .sparse(path: files.data)
+      try requireParent(header, parentUUID, path: files.data)
+      return try openSparse(files, consume data, consume index, header, defaultVirtualSize, lowers)
     }
     guard indexSize >= UInt64(LayerRecord.size) else {
       throw .wrongKind(data: files.data, kind: .append, index: files.index, indexSize: indexSize)
@@ -47,18 +49,10 @@ extension Upper {
     if !header.uuid.isNull, !indexHeader.uuid.isNull, header.uuid != indexHeader.uuid {
       throw .otherIndex(data: files.data, uuid: header.uuid, index: files.index, indexUUID: indexHeader.uuid)
     }
-    if let parentUUID, !parentUUID.isNull, !header.parentUUID.isNull, header.parentUUID != parentUUID {
-      throw .otherParent(path: files.data, expected: parentUUID, found: header.parentUUID)
-    }
+    try requireParent(header, parentUUID, path: files.data)
     // Between the two writes of a resize they differ: one that grew is as good as done.
     let stored = max(header.virtualSize, indexHeader.virtualSize)
-    let deviceBytes = stored == 0 ? defaultVirtualSize : stored
-    if deviceBytes == 0 { throw .noVirtualSize(path: files.data) }
-    if deviceBytes > SegmentMap.maxVirtualSize {
-      throw .invalidSize(
-        path: files.data, bytes: deviceBytes,
-        reason: "an index can address \(SegmentMap.maxVirtualSize) bytes at most")
-    }
+    let deviceBytes = try deviceBytes(stored, defaultVirtualSize, path: files.data)
     let folder = folderPath(of: files.index)
     if access(folder, W_OK) != 0 { throw .notWritable(path: folder, .last) }
 
@@ -101,6 +95,54 @@ extension Upper {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
     return String(cString: resolved)
+  }
+
+  /// Opens a sparse layer, whose files were opened and locked.
+  private static func openSparse(
+    _ files: UpperFiles, _ data: consuming Descriptor, _ index: consuming Descriptor, _ header: LayerRecord,
+    _ defaultVirtualSize: UInt64, _ lowers: LowerLayers?
+  ) throws(UpperError) -> Upper {
+    let deviceBytes = try deviceBytes(header.virtualSize, defaultVirtualSize, path: files.data)
+    try UpperFiles.requireHoles(data, files.data)
+    let disk = FileDisk(data: data, index: index, indexPath: files.index)
+    let sparse: SparseUpper<FileDisk>
+    do throws(UpperOpenError) {
+      sparse = try SparseUpper(disk: disk, header: header, deviceBytes: deviceBytes, lowers: lowers)
+    } catch {
+      switch error {
+      case .layer(let error): throw .layer(path: files.data, error)
+      case .system(let error): throw .system(call: "looking for its data", path: files.data, error)
+      }
+    }
+    var adopted = header
+    adopted.virtualSize = deviceBytes
+    if header.virtualSize != deviceBytes {
+      try UpperError.describing("writing the size of the device into its header", files.data) { () throws(Errno) in
+        try sparse.writeSize(deviceBytes)
+      }
+    }
+    return Upper(files: files, header: adopted, disk: disk, sparse: sparse)
+  }
+
+  private static func requireParent(
+    _ header: LayerRecord, _ parentUUID: LayerUUID?, path: String
+  ) throws(UpperError) {
+    if let parentUUID, !parentUUID.isNull, !header.parentUUID.isNull, header.parentUUID != parentUUID {
+      throw .otherParent(path: path, expected: parentUUID, found: header.parentUUID)
+    }
+  }
+
+  /// The size of the device, which the header says, or else the layers below.
+  private static func deviceBytes(
+    _ stored: UInt64, _ defaultVirtualSize: UInt64, path: String
+  ) throws(UpperError) -> UInt64 {
+    let deviceBytes = stored == 0 ? defaultVirtualSize : stored
+    if deviceBytes == 0 { throw .noVirtualSize(path: path) }
+    if deviceBytes > SegmentMap.maxVirtualSize {
+      throw .invalidSize(
+        path: path, bytes: deviceBytes, reason: "an index can address \(SegmentMap.maxVirtualSize) bytes at most")
+    }
+    return deviceBytes
   }
 
   private static func openForWriting(_ path: String) throws(UpperError) -> Descriptor {
@@ -186,6 +228,8 @@ extension Upper {
     guard let trailer = try? LayerRecord(parsing: bytes.span.bytes, as: .trailer), trailer.isSealed,
       trailer.uuid == header.uuid, trailer.indexCount <= IndexLog.maxEntries
     else { return false }
+    // What is written to the device lies before the end of a sparse one, and is none of its own.
+    if header.isSparse, trailer.indexOffset < UInt64(LayerRecord.size) + header.virtualSize { return false }
     let sector = UInt64(sectorSize)
     let stored = (trailer.indexCount * UInt64(Segment.size) + sector - 1) / sector * sector
     return trailer.indexOffset <= size && trailer.indexOffset + stored == size - UInt64(LayerRecord.size)

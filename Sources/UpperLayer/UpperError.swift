@@ -21,8 +21,10 @@ public enum UpperError: Error, Equatable, Sendable {
   case otherParent(path: String, expected: LayerUUID, found: LayerUUID)
   /// A file, or the folder of the index file, which is replaced there, cannot be written.
   case notWritable(path: String, Errno)
-  /// The layer is a sparse one, of which only the format is known.
+  /// The layer is a sparse one, in which nothing is overwritten that could be given back.
   case sparse(path: String)
+  /// The file system cannot keep a sparse layer.
+  case unfitFileSystem(path: String, reason: String)
   /// A file that was to be made is there already.
   case exists(path: String)
   /// Neither the layer nor the layers below say how large the device is.
@@ -65,8 +67,11 @@ extension UpperError: CustomStringConvertible {
       "\(path): \(errno): the files of a writable layer and their folder must be writable: change their permissions, move "
         + "them to a file system that can be written, or make a new writable layer elsewhere"
     case .sparse(let path):
-      "\(path): a sparse writable layer, and only append-only ones can be written to: commit it into a layer and make a new "
-        + "append-only one on top of that"
+      "\(path): a sparse writable layer, which has no garbage: what is overwritten takes no new space, and what is discarded "
+        + "is given back at once"
+    case .unfitFileSystem(let path, let reason):
+      "\(path): its file system cannot keep a sparse writable layer: \(reason): use another one, such as ext4, xfs, btrfs or "
+        + "tmpfs, or an append-only layer"
     case .exists(let path):
       "\(path): is there already, and a new writable layer overwrites nothing: remove it or choose another name"
     case .noVirtualSize(let path):

@@ -31,6 +31,12 @@ struct Create: ParsableCommand {
   @Option(help: ArgumentHelp("The image below the disk.", valueName: "image.json"))
   var parent: String?
 
+  @Flag(
+    help:
+      "Keep each sector at its own place in a sparse file, overlaybd's other kind of upper, instead of appending what is written."
+  )
+  var sparse = false
+
   @Option(help: ArgumentHelp("The identity of what is written. Default: a new one.", valueName: "uuid"))
   var uuid: UUIDArgument?
 
@@ -51,6 +57,7 @@ struct Create: ParsableCommand {
       var options = CreateOptions(directory: directory, pendingFolder: RunDirectory.standard().path)
       options.size = size?.bytes
       options.parent = parent
+      options.isSparse = sparse
       options.uuid = uuid?.value
       let settings = parent == nil ? nil : try remote.settings()
       let result = try imageResult { () throws(ImageError) in try UpperCreator.run(options, remote: settings) }

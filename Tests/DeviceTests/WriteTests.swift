@@ -79,6 +79,51 @@ extension OnDevice {
       try Warmblk.del(disk)
     }
 
+    @Test("a sparse upper over an image is made a file system of, written in parts of blocks, and found again")
+    func sparse() throws {
+      let below = try MountedImage()
+      let image = try WritableImage(.ext4, "--parent", below.config, "--size", "24M", "--sparse")
+      var disk = try Warmblk.add(image.config)
+      try image.mounted(
+        disk, "seq 400000 | cmp - $0/numbers; seq 7 | dd of=$0/numbers bs=1 seek=1000000 conv=notrunc status=none")
+      // Single sectors beside what is below.
+      let hash = "sha256sum <(head -c 1048576 \(disk.path)) | cut -d ' ' -f 1"
+      try need(
+        "bash", "-ec",
+        """
+        for n in 1 13 14 15 100 1001 2047; do
+          dd if=\(disk.path) of=/tmp/sector bs=512 skip=$n count=1 iflag=direct status=none
+          dd if=/tmp/sector of=\(disk.path) bs=512 seek=$n count=1 oflag=direct conv=notrunc status=none
+        done
+        """)
+      let before = try need("bash", "-c", hash)
+      try Warmblk.del(disk)
+      disk = try Warmblk.add(image.config)
+      #expect(try need("bash", "-c", hash) == before)
+      try need("e2fsck", "-fn", disk.path)
+      let check = """
+        seq 400000 | head -c 1000000 | cmp - <(head -c 1000000 $0/numbers)
+        seq 7 | cmp - <(tail -c +1000001 $0/numbers | head -c 14)
+        seq 400000 | tail -c +1000015 | cmp - <(tail -c +1000015 $0/numbers)
+        """
+      try image.mounted(disk, options: "ro", check)
+      let writes = VerifiedWrites(megabytes: 16)
+      var outcome = try writes.write(disk)
+      #expect(outcome.succeeded, "\(outcome)")
+      try Warmblk.del(disk)
+      disk = try Warmblk.add(image.config)
+      outcome = try writes.check(disk)
+      #expect(outcome.succeeded, "\(outcome)")
+      try need("mkfs.ext4", "-qF", disk.path)
+      try image.mounted(disk, "cp -aL /usr/bin/bash $0; fstrim $0; sync")
+      try Warmblk.del(disk)
+      disk = try Warmblk.add(image.config)
+      try need("e2fsck", "-fn", disk.path)
+      try image.mounted(disk, options: "ro", "cmp /usr/bin/bash $0/bash")
+      #expect(try Warmblk.row(disk).errors == 0)
+      try Warmblk.del(disk)
+    }
+
     @Test("zeroes and discards hide what is below, and give space back")
     func zeroes() throws {
       let image = try WritableImage(.ext4, "--parent", try Sample.image(.none))

@@ -76,6 +76,8 @@ final class FakeTransport: QueueTransport {
   /// Whether the upper is in memory, so that flushes are done at once; and how often that was so.
   var flushesNow = false
   private(set) var flushesHere = 0
+  /// Writes for which the layers below were read.
+  private(set) var waitingWrites = 0
   private(set) var wants = 0
   private(set) var repairs = 0
   private var repairedInVain: Set<UInt32> = []
@@ -279,7 +281,7 @@ final class FakeTransport: QueueTransport {
       return diskIsFull ? -ENOSPC : -EIO
     }
     writtenPieces += pieces.count
-    do throws(Errno) { try upper.write(pieces) } catch { return -error.rawValue }
+    do throws(Errno) { try upper.write(pieces, mayWait: false) } catch { return -error.rawValue }
     let now = clock.tick()
     for piece in pieces { markWriter(piece) { $0.written = now } }
     return 0
@@ -313,13 +315,13 @@ final class FakeTransport: QueueTransport {
     guard let upper else { return complaints.append("work in a read-only device") }
     later { [self] in
       let result: Int32
-      if strike(work.isFlush ? faults.flushError : faults.zeroError) {
+      if strike(work.isFlush ? faults.flushError : work.isWrite ? faults.writeError : faults.zeroError) {
         markFault(tag)
         result = -EIO
       } else {
         result = perform(work, upper)
       }
-      if result == 0, !work.isFlush, let number = owner[tag] { tickets[number].written = clock.tick() }
+      if result == 0, !work.isFlush, !work.isWrite, let number = owner[tag] { tickets[number].written = clock.tick() }
       return [Event(.worked, UInt32(tag), result: result)]
     }
   }
@@ -333,6 +335,18 @@ final class FakeTransport: QueueTransport {
         lastFlush = now
       case .zero(let sector, let sectors, let keepsSpace):
         try upper.zero(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
+      case .write(let piece, let goesThroughCache):
+        waitingWrites += 1
+        try withUnsafePointer(to: piece) { piece throws(Errno) in
+          try upper.write(UnsafeBufferPointer(start: piece, count: 1))
+        }
+        let now = clock.tick()
+        markWriter(piece) { $0.written = now }
+        if goesThroughCache {
+          try upper.flush()
+          lastFlush = now
+        }
+        return Int32(piece.bytes.count)
       }
       return 0
     } catch {

@@ -48,4 +48,7 @@ extension UpperWork {
   var isFlush: Bool {
     if case .flush = self { true } else { false }
   }
+  var isWrite: Bool {
+    if case .write = self { true } else { false }
+  }
 }

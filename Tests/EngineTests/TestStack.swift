@@ -1,5 +1,7 @@
 import Glibc
 import LSMT
+import Posix
+import UpperLayer
 import ZFile
 
 @testable import Device
@@ -114,6 +116,23 @@ final class TestStack {
       parsing: stored[Int(place.offset)..<Int(place.offset) + place.byteCount].span.bytes, record: record,
       fileSize: UInt64(stored.count))
     return (stored, TableBox(table))
+  }
+
+  /// The layers as a sparse upper asks for them.
+  var lowers: LowerLayers {
+    let model = model
+    let nothing = [UInt8](repeating: 0, count: 512)
+    let isShown = model.withUnsafeBytes { bytes in
+      (0..<sectors).map { memcmp(bytes.baseAddress! + $0 * 512, nothing, 512) != 0 }
+    }
+    @Sendable func first(_ sectors: Range<UInt64>) -> Range<UInt64>? {
+      sectors.first { isShown[Int($0)] }.map { $0..<$0 + 1 }
+    }
+    return LowerLayers(
+      shown: first, stored: first,
+      read: { sector, buffer throws(Errno) in
+        buffer.copyBytes(from: model[Int(sector) * 512..<Int(sector) * 512 + buffer.count])
+      })
   }
 
   /// Whether `data` is what `count` sectors from `start` must read as.

@@ -50,7 +50,8 @@ final class WriteRun: @unchecked Sendable {
       data: files.data, index: files.index, kind: wish.kind, virtualSize: 4096 * 512,
       uuid: LayerUUID(bytes: [UInt8](1...16))!,
       parentUUID: .null)
-    upper = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
+    upper = try Upper.open(
+      files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil, lowers: stack.lowers)
     try serve(&random)
   }
 

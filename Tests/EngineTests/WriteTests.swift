@@ -2,38 +2,44 @@ import Glibc
 import Posix
 import Testing
 import Ublk
+import UpperLayer
 
 @testable import Device
 
 /// Writes against a kernel in memory and a real upper. `WARMBLK_SEED` repeats one seed.
 @Suite("A queue of a writable device, without a kernel")
 struct WriteTests {
-  @Test("answers every read with what was written last, or with what is below")
-  func mix() throws {
+  private static let kinds = [UpperFiles.Kind.append, .sparse]
+
+  @Test("answers every read with what was written last, or with what is below", arguments: kinds)
+  func mix(_ kind: UpperFiles.Kind) throws {
+    var waitingWrites = 0
     for seed in TestRun.seeds(20) {
-      let run = try WriteRun(seed)
+      let run = try WriteRun(seed, .init(kind: kind))
+      waitingWrites += run.transports[0].waitingWrites
       run.check(seed)
       #expect(run.counters.errors == 0, "seed \(seed)")
       try run.checkReopened(seed)
     }
+    #expect((waitingWrites > 20) == (kind == .sparse), "\(waitingWrites) writes waited for what is below")
   }
 
-  @Test("leaves of requests that overlap one writer's data in each sector")
-  func overlaps() throws {
+  @Test("leaves of requests that overlap one writer's data in each sector", arguments: kinds)
+  func overlaps(_ kind: UpperFiles.Kind) throws {
     for seed in TestRun.seeds(15) {
-      let run = try WriteRun(seed, .init(requests: 200, sectors: 24))
+      let run = try WriteRun(seed, .init(requests: 200, sectors: 24, kind: kind))
       run.check(seed)
       #expect(run.counters.errors == 0, "seed \(seed)")
     }
   }
 
-  @Test("passes an error to the request that it concerns, and to nobody else")
-  func errors() throws {
+  @Test("passes an error to the request that it concerns, and to nobody else", arguments: kinds)
+  func errors(_ kind: UpperFiles.Kind) throws {
     var failed = 0
     for seed in TestRun.seeds(25) {
       let faults = FakeTransport.Faults(
         error: 20, shortRead: 9, interruption: 9, writeError: 9, flushError: 4, zeroError: 6)
-      let run = try WriteRun(seed, .init(faults: faults))
+      let run = try WriteRun(seed, .init(faults: faults, kind: kind))
       run.check(seed)
       let answered = run.transports[0].tickets.filter { ($0.result ?? 0) < 0 }.count
       #expect(run.counters.errors == UInt64(answered), "seed \(seed)")
@@ -59,10 +65,10 @@ struct WriteTests {
     #expect(full > 25 && again > 25, "\(full) did not fit, \(again) did later")
   }
 
-  @Test("serves one upper from two queues")
-  func twoQueues() throws {
+  @Test("serves one upper from two queues", arguments: kinds)
+  func twoQueues(_ kind: UpperFiles.Kind) throws {
     for seed in TestRun.seeds(10) {
-      let run = try WriteRun(seed, .init(queues: 2, requests: 300, sectors: 600))
+      let run = try WriteRun(seed, .init(queues: 2, requests: 300, sectors: 600, kind: kind))
       run.check(seed)
       #expect(run.counters.errors == 0, "seed \(seed)")
     }

@@ -9,11 +9,12 @@ import UpperLayer
 
 @Suite struct UpperToolsTests {
   private func create(
-    _ scratch: Scratch, _ name: String, size: UInt64? = nil, parent: String? = nil
+    _ scratch: Scratch, _ name: String, size: UInt64? = nil, parent: String? = nil, isSparse: Bool = false
   ) throws -> CreateResult {
     var options = CreateOptions(directory: scratch(name), pendingFolder: scratch("run"))
     options.size = size
     options.parent = parent
+    options.isSparse = isSparse
     return try UpperCreator.run(options)
   }
 
@@ -58,11 +59,15 @@ import UpperLayer
       var disk: [UInt8]
       if Bool.random(using: &random) {
         let (image, raw) = try randomImage(scratch, &random)
-        config = try create(scratch, "disk0", parent: image.config.path).configPath
+        config = try create(
+          scratch, "disk0", parent: image.config.path, isSparse: Bool.random(using: &random)
+        ).configPath
         disk = raw
       } else {
         disk = [UInt8](repeating: 0, count: Int.random(in: 1...500, using: &random) * 512)
-        config = try create(scratch, "disk0", size: UInt64(disk.count)).configPath
+        config = try create(
+          scratch, "disk0", size: UInt64(disk.count), isSparse: Bool.random(using: &random)
+        ).configPath
       }
       #expect(try contents(of: try open(config, scratch)) == disk)
       for step in 1...6 {
@@ -72,7 +77,9 @@ import UpperLayer
           let sealed = try Sealer.run(config, pendingFolder: scratch("run"))
           #expect(sealed.configPath == config)
           try #require(try contents(of: try Image.open(configPath: config)) == disk)
-          config = try create(scratch, "disk\(step)", parent: config).configPath
+          config = try create(
+            scratch, "disk\(step)", parent: config, isSparse: Bool.random(using: &random)
+          ).configPath
         case 1:
           let size = Int.random(in: 1...700, using: &random) * 512
           let result = try Resizer.run(config, to: UInt64(size), force: true, pendingFolder: scratch("run"))
@@ -109,12 +116,19 @@ import UpperLayer
           scratch("small/upper.data"), pendingFolder: scratch("run"), to: LayerOptions(output: scratch("layer"))
         ).layerPath))
     for parent in [small, try scratch.write("flat.json", try flat.encoded())] {
-      let name = parent == small ? "sealed" : "committed"
-      let made = try create(scratch, name, size: 90112, parent: parent)
-      #expect(try contents(of: try open(made.configPath, scratch)) == expected)
-      let equal = try create(scratch, name + "-equal", parent: parent).configPath
-      _ = try Resizer.run(equal, to: 90112, pendingFolder: scratch("run"))
-      #expect(try contents(of: try open(equal, scratch)) == expected)
+      for isSparse in [false, true] {
+        let name = (parent == small ? "sealed" : "committed") + (isSparse ? "-sparse" : "")
+        let made = try create(scratch, name, size: 90112, parent: parent, isSparse: isSparse)
+        #expect(try contents(of: try open(made.configPath, scratch)) == expected)
+        let equal = try create(scratch, name + "-equal", parent: parent, isSparse: isSparse).configPath
+        _ = try Resizer.run(equal, to: 90112, pendingFolder: scratch("run"))
+        #expect(try contents(of: try open(equal, scratch)) == expected)
+        // A hole there would show the larger layer again.
+        let upper = try OpenedUpper.open(.image(upperOf: equal), pendingFolder: scratch("run"), remote: nil)
+        try upper.upper.zero(sector: 16, sectors: 160, keepsSpace: false)
+        try upper.close()
+        #expect(try contents(of: try open(equal, scratch)) == expected)
+      }
     }
   }
 
@@ -246,5 +260,14 @@ import UpperLayer
     #expect(
       try listDirectory(scratch.path).filter { $0 != "other" && $0 != "run" }.sorted() == before.filter { $0 != "run" })
     #expect(try ["upper.data", "upper.index", "image.json"].map { try readFile(scratch("disk/\($0)")) } == files)
+  }
+
+  @Test("a sparse disk is as large as it was asked to be, and takes no space")
+  func sparse() throws {
+    let scratch = try Scratch(inMemory: true)
+    let made = try create(scratch, "a", size: 1 << 30, isSparse: true)
+    let image = try open(made.configPath, scratch)
+    #expect(image.virtualSize == 1 << 30 && image.map.segmentCount == 0)
+    #expect(image.layers[0].record.isSparse && image.layers[0].record.uuid.description == made.uuid)
   }
 }

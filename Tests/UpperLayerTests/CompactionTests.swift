@@ -102,7 +102,7 @@ struct CompactionTests {
   func writersThatDoNotEnd() throws {
     let place = try Place()
     let upper = try overwritten(place, pages: 64, versions: 3)
-    let ticket = upper.append.passage.enter()
+    let ticket = upper.append!.passage.enter()
     for _ in 0..<3 {
       let report = try upper.compact(
         writersDeadline: Deadline(milliseconds: 20),
@@ -114,7 +114,7 @@ struct CompactionTests {
       // Those who come later are not waited for, and pass.
       try upper.write([(0, sectorsBytes(0, 8, 4))])
     }
-    upper.append.passage.leave(ticket)
+    upper.append!.passage.leave(ticket)
     #expect(try upper.compact(waitForReaders: { true }).outcome == .complete)
     try upper.close()
   }
@@ -124,10 +124,10 @@ struct CompactionTests {
     let place = try Place()
     let upper = try overwritten(place, pages: 8, versions: 1)
     // Reserved, not written, and behind the end of the file.
-    let end = upper.append.dataEnd.load(ordering: .relaxed)
-    let room = try upper.append.reserve(1 << 20)
+    let end = upper.append!.dataEnd.load(ordering: .relaxed)
+    let room = try upper.append!.reserve(1 << 20)
     let report = try upper.compact(waitForReaders: { true })
-    #expect(report.progress.deadBytes == 0 && upper.append.dataEnd.load(ordering: .relaxed) > room.start + 1 << 20)
+    #expect(report.progress.deadBytes == 0 && upper.append!.dataEnd.load(ordering: .relaxed) > room.start + 1 << 20)
     #expect(room.previousEnd == end)
     try upper.write([(64, sectorsBytes(64, 8, 2))])
     #expect(upper.index.view.piece(at: 64, limit: 8).blobSector * 512 > room.start + 1 << 20)

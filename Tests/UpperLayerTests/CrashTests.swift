@@ -8,7 +8,7 @@ import Testing
 @Suite("A writable layer after crashes")
 struct CrashTests {
   /// The seeds of a random test: some from the clock, or only the one that `WARMBLK_SEED` names.
-  private static func seeds(_ count: UInt64, _ what: String) -> [UInt64] {
+  static func seeds(_ count: UInt64, _ what: String) -> [UInt64] {
     if let text = ProcessInfo.processInfo.environment["WARMBLK_SEED"], let seed = UInt64(text) { return [seed] }
     let first = UInt64(time(nil)) &* 1000
     print("\(what): seeds from \(first)")

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import LSMT
 import Posix
@@ -74,5 +75,89 @@ struct FixtureTests {
     #expect(again.recovery.isClean)
     #expect(try read(again, sector: 50000, sectors: 304) == expected)
     try again.close()
+  }
+
+  /// The sparse layer of the fixtures with its holes, made for l0, l1 and l2, and what a device with all of them has.
+  private func sparse() throws -> (Place, expected: [UInt8]) {
+    let place = try Place()
+    try runProgram(["tar", "-xSf", Fixtures.folder + "/upper/sparse.tar.zst", "-C", place.scratch.path])
+    try runProgram(["find", place.scratch.path, "-name", "sp.data", "-exec", "mv", "{}", place.files.data, ";"])
+    try place.scratch.write("index", Fixtures.bytes("upper/sp.index"))
+    let image = place.scratch("expected")
+    try runProgram(["zstd", "-qdfo", image, Fixtures.folder + "/upper/expected.sp.reopen.img.zst"])
+    return (place, try readFile(image, limit: 1 << 27))
+  }
+
+  /// What a device has that shows `expected` where the layer maps nothing.
+  private func contents(_ upper: Upper, over expected: [UInt8]) throws -> [UInt8] {
+    var result = expected
+    for segment in upper.index.segments() {
+      result.replaceSubrange(
+        Int(segment.offset) * 512..<Int(segment.end) * 512,
+        with: try read(upper, sector: segment.offset, sectors: UInt64(segment.length)))
+    }
+    return result
+  }
+
+  @Test("A sparse one opens as its holes say, and is not changed by that")
+  func opensSparse() throws {
+    let (place, expected) = try sparse()
+    let before = try readFile(place.files.data, limit: 1 << 27)
+    let upper = try place.open()
+    #expect(upper.kind == .sparse && upper.recovery.isClean && upper.virtualSize == UInt64(expected.count))
+    #expect(upper.index.dataSectors > 0 && upper.index.dataSectors < upper.virtualSize / 1024)
+    #expect(try contents(upper, over: expected) == expected)
+    try upper.close()
+    #expect(try readFile(place.files.data, limit: 1 << 27) == before)
+  }
+
+  @Test(
+    "What is written to a sparse one, also in parts of blocks, leaves the rest, and is where overlaybd looks for it")
+  func writesSparse() throws {
+    var (place, expected) = try sparse()
+    let all = expected
+    let lowers = LowerLayers(
+      shown: { $0 }, stored: { $0 },
+      read: { sector, buffer throws(Errno) in
+        buffer.copyBytes(from: all[Int(sector) * 512..<Int(sector) * 512 + buffer.count])
+      })
+    let upper = try Upper.open(
+      place.files, pendingFolder: place.pending, defaultVirtualSize: 0, parentUUID: nil, lowers: lowers)
+    var random = SplitMix.announced("writes to an upper of overlaybd")
+    for number in 0..<60 {
+      let sector = Int.random(in: 0..<expected.count / 512 - 40, using: &random)
+      let count = Int.random(in: 1...40, using: &random)
+      var bytes = [UInt8](repeating: 0, count: count * 512)
+      if number % 3 == 0 {
+        try upper.zero(sector: UInt64(sector), sectors: UInt64(count), keepsSpace: number % 2 == 0)
+      } else {
+        bytes = sectorsBytes(UInt64(sector), UInt64(count), UInt64(number))
+        try upper.write([(UInt64(sector), bytes)])
+      }
+      expected.replaceSubrange(sector * 512..<(sector + count) * 512, with: bytes)
+    }
+    #expect(try contents(upper, over: all) == expected)
+    try upper.close()
+    #expect(try readFile(place.files.index).isEmpty)
+    // As overlaybd reads it: what the file system has is the layer's.
+    let file = try Descriptor.open(place.files.data)
+    var seen = all
+    var position = 4096
+    while true {
+      let start = Int(clinux_seek_data(file.rawValue, Int64(position)))
+      if start < 0 { break }
+      position = Int(clinux_seek_hole(file.rawValue, Int64(start)))
+      var bytes = [UInt8](repeating: 0, count: position - start)
+      _ = try bytes.withUnsafeMutableBytes { try file.readFully(into: $0, at: UInt64(start)) }
+      seen.replaceSubrange(start - 4096..<position - 4096, with: bytes)
+    }
+    #expect(seen == expected)
+    let again = try place.open()
+    #expect(try contents(again, over: all) == expected)
+    try again.seal()
+    try again.close()
+    let text = String(
+      decoding: try runProgram(["python3", Fixtures.folder + "/decode.py", place.files.data]), as: UTF8.self)
+    #expect(text.contains("flags=0x13") && text.contains("flags=0x16"), "\(text)")
   }
 }
