@@ -29,13 +29,9 @@ extension Device {
       throw .invalidOption(
         "\(path) has \(size) bytes: while it is there it can only grow; take it away to make it smaller")
     }
-    do throws(UpperError) { try upper.resize(to: bytes) } catch { throw .upper(error) }
+    let added = hidden.filter { $0.upperBound <= bytes / 512 }
+    do throws(UpperError) { try upper.resize(to: bytes, hiding: added) } catch { throw .upper(error) }
     recorder.setSize(bytes)
-    for range in hidden where range.upperBound <= bytes / 512 {
-      try DeviceError.describing("hide what layers of \(path) have beyond its old end") { () throws(Errno) in
-        try upper.zero(sector: range.lowerBound, sectors: range.upperBound - range.lowerBound, keepsSpace: true)
-      }
-    }
     driver.deadline = deadline
     try DeviceError.driver { () throws(UblkError) in try driver.updateSize(id, sectors: bytes / 512) }
   }

@@ -39,8 +39,7 @@ public struct Resizer {
     }
     var ghosts: [Range<UInt64>] = []
     if size > old, let below = opened.below { ghosts = try below.config.ghosts(in: old..<size, remote: remote) }
-    do throws(UpperError) { try upper.resize(to: size, shrinks: force) } catch { throw .upper(error) }
-    try upper.hide(ghosts)
+    do throws(UpperError) { try upper.resize(to: size, shrinks: force, hiding: ghosts) } catch { throw .upper(error) }
     var notes = upper.recovery.lines
     try opened.close()
     if let below = opened.below, size < old {

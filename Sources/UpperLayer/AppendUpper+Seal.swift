@@ -73,8 +73,8 @@ extension AppendUpper {
 
   // MARK: Size
 
-  /// See ``Upper/resize(to:shrinks:)``; the size was checked.
-  func resize(to bytes: UInt64) throws(UpperChangeError) {
+  /// See ``Upper/resize(to:shrinks:hiding:)``; the size was checked.
+  func resize(to bytes: UInt64, hiding hidden: [Range<UInt64>]) throws(UpperChangeError) {
     let sector = UInt64(sectorSize)
     let old = deviceBytes.load(ordering: .acquiring)
     if bytes < old {
@@ -88,6 +88,15 @@ extension AppendUpper {
       commit.lock()
       defer { commit.unlock() }
       do throws(LSMTError) { try index.grow(to: bytes / sector) } catch { throw .layer(error) }
+    }
+    if !hidden.isEmpty {
+      // Before there is a device that large: entries beyond the end of one are looked at by nobody.
+      try UpperChangeError.describing("hiding what is below the new end") { () throws(Errno) in
+        for range in hidden {
+          try makeZeroes(sector: range.lowerBound, sectors: range.upperBound - range.lowerBound, keepsSpace: true)
+        }
+        try flush()
+      }
     }
     try UpperChangeError.describing("writing the new size into its headers") { () throws(Errno) in
       try takingTurn { () throws(Errno) in try writeSize(bytes) }

@@ -6,6 +6,11 @@ extension AppendUpper {
   func zero(sector: UInt64, sectors: UInt64, keepsSpace: Bool) throws(Errno) {
     let device = deviceSectors
     guard sectors <= device, sector <= device - sectors else { throw .invalidArgument }
+    try makeZeroes(sector: sector, sectors: sectors, keepsSpace: keepsSpace)
+  }
+
+  /// ``zero(sector:sectors:keepsSpace:)``, also of sectors that the device is about to have.
+  func makeZeroes(sector: UInt64, sectors: UInt64, keepsSpace: Bool) throws(Errno) {
     // 512 MiB at a time: writers wait for no longer than that takes.
     let step = Segment.maxLength * UInt64(Self.piecesMax)
     var next = sector

@@ -123,9 +123,15 @@ public final class Upper: @unchecked Sendable {
 
   /// Changes the size of the device, in both headers; durable when it returns. `bytes` must be a multiple of 512. A
   /// smaller size is refused unless `shrinks`; what lies beyond it is gone then, also when the device grows again.
-  public func resize(to bytes: UInt64, shrinks: Bool = false) throws(UpperError) {
+  ///
+  /// Of what is added, `hidden` (sectors) becomes zeroes before the layer has its new size: layers below have something
+  /// there. A sparse layer knows the layers below itself.
+  public func resize(
+    to bytes: UInt64, shrinks: Bool = false, hiding hidden: [Range<UInt64>] = []
+  ) throws(UpperError) {
     try UpperFiles.checkSize(bytes, path: files.data)
     let old = virtualSize
+    precondition(hidden.allSatisfy { $0.upperBound <= bytes / UInt64(sectorSize) }, "hides what is beyond the new end")
     if bytes == 0 || bytes < old && !shrinks {
       throw .invalidSize(
         path: files.data, bytes: bytes,
@@ -133,7 +139,7 @@ public final class Upper: @unchecked Sendable {
           ? "it must have some" : "it has \(old) bytes now, and what is beyond the new end would be lost")
     }
     try describing { () throws(UpperChangeError) in
-      try append?.resize(to: bytes)
+      try append?.resize(to: bytes, hiding: hidden)
       try sparse?.resize(to: bytes)
     }
   }

@@ -16,8 +16,8 @@ struct CrashRun {
   static let uuid = testUUID
 
   let disk: CrashDisk
-  private let log: PendingLog
-  private var upper: AppendUpper<CrashDisk>?
+  let log: PendingLog
+  var upper: AppendUpper<CrashDisk>?
   private var random: SplitMix
   private let compactionFloor: UInt64
   private let fillsUp: Bool
@@ -32,7 +32,7 @@ struct CrashRun {
   private var isUnflushed: Set<Int> = []
   private var version: UInt64 = 1
   /// What is wrong; the first thing ends the run.
-  private(set) var failure: String?
+  var failure: String?
   private(set) var powerCuts = 0
   private(set) var kills = 0
   /// What compactions gave back.
@@ -59,7 +59,7 @@ struct CrashRun {
     later = now
   }
 
-  private static let identity = PendingLog.Identity(
+  static let identity = PendingLog.Identity(
     boot: Array(repeating: 7, count: 16), device: 1, inode: 2, birthSeconds: 3, birthNanoseconds: 4, uuid: uuid)
 
   /// Runs `steps` operations; at operation `fault.at` of the disk something goes wrong. Then the machine or the process
@@ -266,14 +266,14 @@ struct CrashRun {
     isUnflushed.insert(sector)
   }
 
-  private mutating func noteDurable() {
+  mutating func noteDurable() {
     tainted.subtract(rewritten)
     rewritten = []
     for sector in now.indices where !tainted.contains(sector) { later[sector] = now[sector] }
     isUnflushed = []
   }
 
-  private mutating func noteLoss() {
+  mutating func noteLoss() {
     if !disk.hasLostData { return }
     tainted.formUnion(isUnflushed)
     rewritten = []
@@ -316,14 +316,14 @@ struct CrashRun {
     }
   }
 
-  private mutating func open() {
+  mutating func open(deviceBytes: UInt64 = deviceSectors * 512) {
     if failure != nil { return }
     while true {
       do throws(UpperOpenError) {
         let header = try Self.header(disk.data.bytes, .header)
         upper = try AppendUpper(
           disk: disk, log: log, header: header, indexHeader: Array(disk.index.bytes.prefix(4096)),
-          deviceBytes: Self.deviceSectors * 512, compactionFloor: compactionFloor)
+          deviceBytes: deviceBytes, compactionFloor: compactionFloor)
         // Its user was told.
         disk.hasLostData = false
         return
@@ -339,12 +339,12 @@ struct CrashRun {
     }
   }
 
-  private static func header(_ bytes: [UInt8], _ role: LayerRecord.Role) throws(UpperOpenError) -> LayerRecord {
+  static func header(_ bytes: [UInt8], _ role: LayerRecord.Role) throws(UpperOpenError) -> LayerRecord {
     do throws(LSMTError) { return try LayerRecord(parsing: bytes.span.bytes, as: role) } catch { throw .layer(error) }
   }
 
   /// Compares each sector with what it may be, and takes what it is as the only thing from here on.
-  private mutating func compare(afterPowerLoss: Bool) {
+  mutating func compare(afterPowerLoss: Bool) {
     guard let upper, failure == nil else { return }
     for sector in now.indices {
       let value = Self.value(of: sector, in: upper)

@@ -91,4 +91,33 @@ struct CrashTests {
     #expect(sealed > 0 && writable > 0)
     print("every sealing: \(sealed) sealed, \(writable) writable")
   }
+
+  @Test(
+    "Whatever operation of a growth is the last one, or fails, the device is as it was or larger, and shows nothing below"
+  )
+  func everyGrowth() throws {
+    var grown = 0
+    var same = 0
+    for seed in Self.seeds(10, "every growth") {
+      for kind in 0..<4 {
+        var number = 1
+        while true {
+          var run = try CrashRun(seed: seed, variant: UInt64(kind))
+          run.prepare(steps: 12)
+          let before = run.disk.operations
+          let fault: CrashDisk.Fault = kind == 0 ? .error(.ioError) : .stop
+          if run.grow(fault: (before + number, fault), losesPower: kind != 1) { grown += 1 } else { same += 1 }
+          if let failure = run.failure {
+            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
+            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
+            return
+          }
+          if run.disk.faultyOperation == "none" { break }
+          number += 1
+        }
+      }
+    }
+    #expect(grown > 0 && same > 0)
+    print("every growth: \(grown) grown, \(same) as they were")
+  }
 }
