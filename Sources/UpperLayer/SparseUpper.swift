@@ -166,7 +166,26 @@ final class SparseUpper<Disk: UpperDisk>: @unchecked Sendable {
       // The page cache takes a page whole or not at all.
       let end = reached / Self.blockSectors * Self.blockSectors
       if written > 0, end > sectors.lowerBound { map(sectors.lowerBound..<min(end, sectors.upperBound)) }
+      let failed = max(end, sectors.lowerBound) / Self.blockSectors * Self.blockSectors
+      makeHoles(in: max(failed, sectors.lowerBound)..<min(failed + Self.blockSectors, sectors.upperBound))
       throw error
+    }
+  }
+
+  /// Makes sectors of one block holes unless they are mapped, with the lock held. Where a page has several blocks, and the
+  /// disk has room for some of them, these may have become zeroes when the page could not be written.
+  private func makeHoles(in sectors: Range<UInt64>) {
+    var next = sectors.lowerBound
+    while next < sectors.upperBound {
+      let piece = index.view.piece(at: next, limit: sectors.upperBound - next)
+      if piece.kind == .unmapped {
+        let size = UInt64(sectorSize)
+        var end = next + piece.sectors
+        // The last block may be cut by the device's end.
+        if end == deviceEnd { end = (end + Self.blockSectors - 1) / Self.blockSectors * Self.blockSectors }
+        try? disk.punchData(at: UInt64(LayerRecord.size) + next * size, count: (end - next) * size)
+      }
+      next += piece.sectors
     }
   }
 

@@ -114,6 +114,10 @@ extension Upper {
       case .system(let error): throw .system(call: "looking for its data", path: files.data, error)
       }
     }
+    // Nothing can have been written to one without a size.
+    if header.virtualSize == 0, sparse.index.dataSectors > 0 {
+      throw .unfitFileSystem(path: files.data, reason: "it does not tell holes from data (SEEK_DATA)")
+    }
     var adopted = header
     adopted.virtualSize = deviceBytes
     if header.virtualSize != deviceBytes {

@@ -22,6 +22,8 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
   private var size: Int
   private var sizes: [Int]
   private var blocks: [[Epoch]] = []
+  /// A block that a write without room has made zeroes.
+  private var spoilt: Int?
   private var random: SplitMix
   private var cutRandom: SplitMix
 
@@ -58,6 +60,7 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
     var rest = bytes
     while !rest.isEmpty {
       let number = position / Self.blockBytes
+      if number == spoilt { spoilt = nil }
       let isNew = change(number, isAllocated: true)
       let end = min(position + rest.count, (number + 1) * Self.blockBytes)
       while position < end {
@@ -93,7 +96,10 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
     while position < min(range.upperBound, blocks.count * Self.blockBytes) {
       let number = position / Self.blockBytes
       let end = min(range.upperBound, (number + 1) * Self.blockBytes)
-      if end - position == Self.blockBytes {
+      if number == spoilt {
+        // It never got to the disk.
+        blocks[number].removeLast()
+      } else if end - position == Self.blockBytes {
         _ = change(number, isAllocated: false)
       } else if blocks[number].last!.isAllocated {
         store([UInt8](repeating: 0, count: min(end, size) - position)[...], at: position)
@@ -103,6 +109,7 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
   }
 
   private func settle() {
+    spoilt = nil
     for number in blocks.indices {
       var last = blocks[number].last!
       for sector in 0..<8 { last.versions[sector] = [last.versions[sector].last!] }
@@ -134,6 +141,7 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
 
   /// Another process comes.
   func restart() {
+    spoilt = nil
     isStopped = false
     fault = nil
     hasLostData = false
@@ -192,7 +200,14 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
         break
       }
     }
-    if count == 0 { throw .noSpace }
+    if count == 0 {
+      // Of a page with several blocks some may still have found room: they become zeroes.
+      if fault == nil {
+        _ = change(start / Self.blockBytes, isAllocated: true)
+        spoilt = start / Self.blockBytes
+      }
+      throw .noSpace
+    }
     store(bytes.prefix(count), at: start)
     return count
   }
@@ -218,6 +233,7 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
   func punchData(at offset: UInt64, count: UInt64) throws(Errno) {
     if let (_, error) = step() { throw error }
     empty(Int(offset)..<Int(offset + count))
+    spoilt = nil
   }
 
   func nextData(from offset: UInt64) throws(Errno) -> Range<UInt64>? {
