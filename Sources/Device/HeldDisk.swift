@@ -62,6 +62,14 @@ public final class HeldDisk: Sendable {
   /// Starts to read `ranges`, once; then the disk is held until ``release(_:)``, if anything could be read. `change`, an event
   /// descriptor that outlives this object, is written when that has ended. Does nothing after ``release(_:)``.
   public func fill(_ ranges: [Range<UInt64>], change: Int32) throws(Errno) {
+    try start(ranges, change, holdsAnyway: false)
+  }
+
+  /// Holds the disk without reading anything, until ``release(_:)``: what others have read into its page cache stays from
+  /// here on. Otherwise as ``fill(_:change:)``.
+  public func hold() throws(Errno) { try start([], -1, holdsAnyway: true) }
+
+  private func start(_ ranges: [Range<UInt64>], _ change: Int32, holdsAnyway: Bool) throws(Errno) {
     let isFirst = state.withLock { state in
       if state.isReleased || state.progress.hasBegun { return false }
       state.progress.hasBegun = true
@@ -71,7 +79,7 @@ public final class HeldDisk: Sendable {
     guard isFirst else { return }
     do throws(Errno) {
       try Posix.Thread(name: "held-disk") { [self] in
-        do throws(Errno) { try hold(ranges, change) } catch { end(change, error) }
+        do throws(Errno) { try hold(ranges, change, holdsAnyway) } catch { end(change, error) }
         state.withLock { $0.progress.isHeld = false }
         hasEnded.set(true)
       }.detach()
@@ -95,13 +103,13 @@ public final class HeldDisk: Sendable {
 
   // MARK: Its thread
 
-  private func hold(_ ranges: [Range<UInt64>], _ change: Int32) throws(Errno) {
+  private func hold(_ ranges: [Range<UInt64>], _ change: Int32, _ holdsAnyway: Bool) throws(Errno) {
     if clinux_own_descriptors(change) != 0 { throw .last }
     let disk = try Descriptor.open(path)
     state.withLock { $0.progress.isHeld = true }
     fill(disk, ranges)
     end(change, nil)
-    if progress.filledBytes == 0 { return }
+    if !holdsAnyway, progress.filledBytes == 0 { return }
     while letGo.wait(Deadline(milliseconds: 60_000)) == nil {}
     // The end of this function closes the disk.
   }
@@ -111,6 +119,7 @@ public final class HeldDisk: Sendable {
       state.progress.isOver = true
       if let error { state.progress.lastError = error }
     }
+    if change < 0 { return }
     var one: UInt64 = 1
     _ = write(change, &one, 8)
   }

@@ -149,6 +149,8 @@ struct BackgroundChild {
     setsid()
     // The directory where `add` was called must not stay busy; all paths are absolute by now.
     _ = chdir("/")
+    // What it says goes to a file.
+    unsetenv("JOURNAL_STREAM")
     let log = Logger(label: "warmblk")
     do throws(HostError) {
       let signals = try SignalQueue()

@@ -109,6 +109,8 @@ public struct DeviceListing: Encodable, Sendable {
     listing.remote = RemoteStatus.read(directory.remotePath(id))
     listing.written = UpperStatus.read(directory.upperPath(id))
     listing.warm = WarmStatus.read(directory.warmPath(id))
+    // A dead server holds nothing.
+    if listing.state == .dead || listing.state == .recovering { listing.warm?.pageCache?.isHeld = false }
     if listing.problem == nil { listing.problem = listing.remote?.trouble }
     return listing
   }

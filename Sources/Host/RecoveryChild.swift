@@ -40,6 +40,8 @@ struct RecoveryChild {
     setsid()
     _ = chdir("/")
     clinux_set_thread_name("warmblk")
+    // What it says goes to a file, also where the watcher's goes to the journal.
+    unsetenv("JOURNAL_STREAM")
     let log = Logger(label: "warmblk")
     do throws(HostError) {
       let signals = try SignalQueue()

@@ -177,8 +177,8 @@ public struct Removal {
       !server.isAlive || (options.isForced && !disk.hasCharacterNode)
     }
     if ended, server.waitForEnd(Deadline(milliseconds: options.isForced ? 1000 : 0)) { return }
+    if !ended, upper != nil, waitForFlush(server) { return }
     if !ended, let upper, StoringCalls.isMaking(server.pid) {
-      if waitForFlush(server) { return }
       note(
         "its server (pid \(server.pid)) still stores what was written after \(options.timeout) s: killing it. Nothing is lost "
           + "while the machine runs: \(rest(upper)); add the image again, or give --timeout more")
@@ -192,10 +192,11 @@ public struct Removal {
         + "(\(Self.waitChannel(server.pid))); see `dmesg`, and whether the layers' file system answers")
   }
 
-  /// Waits for a server that makes durable what was written, for all but a tenth of the time that is left; false when it
+  /// Waits for a server that makes durable what was written, for all but a second of the time that is left; false when it
   /// has not ended, or does something else for a second.
   private func waitForFlush(_ server: ProcessIdentity) -> Bool {
-    let limit = Deadline(milliseconds: Int(deadline.remaining / 1_000_000) * 9 / 10)
+    let rest = Int(deadline.remaining / 1_000_000)
+    let limit = Deadline(milliseconds: rest - min(1000, rest / 3))
     var pause = Deadline(milliseconds: 1000)
     var isOver = false
     _ = limit.wait(interval: 20) {

@@ -56,8 +56,10 @@ extension Server {
     } catch {
       throw .device(error)
     }
-    // The disk answers from here on. What the last server said of a prefetch is over.
-    _ = unlink(directory.warmPath(state.id))
+    // The disk answers from here on. What the last server said of a prefetch is over; before the disk is held `del` must
+    // know that it may be.
+    let warmth = WarmStatus.read(directory.warmPath(state.id))?.afterHandOver
+    if let warmth { warmth.write(directory.warmPath(state.id)) } else { _ = unlink(directory.warmPath(state.id)) }
     let watch = opened.remote.map { RemoteWatch($0, path: directory.remotePath(device.id)) }
     let upperWatch = device.upper.map { _ in UpperStatus.Watch(device, path: directory.upperPath(device.id)) }
     let handOver = try HandOver()
@@ -66,12 +68,26 @@ extension Server {
     lock.release()
     watch?.report(log)
     upperWatch?.report()
+    if warmth != nil { holdAgain(device) }
     try report(.ready(device.id))
     log.info(
       "goes on with \(device.path), \(isAlive ? "handed over by" : "after the death of") pid \(state.server.pid)")
     return (
       device, Helpers(control: control, handOver: handOver, watch: watch, upperWatch: upperWatch, warming: nil)
     )
+  }
+
+  /// Holds the disk open as the last server did, so that its page cache stays when its users close it.
+  private func holdAgain(_ device: Device) {
+    do throws(Errno) {
+      try device.heldDisk.hold()
+      // An opening of a disk that answers takes no time.
+      _ = Deadline(milliseconds: 1000).wait(interval: 1) { device.heldDisk.progress.isOver }
+      if let error = device.heldDisk.progress.lastError { throw error }
+    } catch {
+      log.warning("\(device.path) is not held open for its page cache any more: \(error)")
+      _ = unlink(directory.warmPath(device.id))
+    }
   }
 
   /// The writable layer. A server that is gone for those who look at processes may have it open for a moment still.

@@ -8,6 +8,8 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
     case warm
     /// It has ended, and something did not come.
     case incomplete
+    /// A server before this one did it. This one holds the disk open: what was in its page cache when it came stays.
+    case held
   }
 
   /// Where the prefetch is.
@@ -67,6 +69,17 @@ public struct WarmStatus: StatusFile, Equatable, Sendable {
 
   /// At the start of a prefetch.
   public init(state: State) { self.state = state }
+
+  /// What the next server says of a disk that this one holds for its page cache; nil when it does not. How much of it is still
+  /// there nobody knows: where nobody had the disk open in between the kernel has dropped all.
+  var afterHandOver: WarmStatus? {
+    guard let pageCache, pageCache.isHeld else { return nil }
+    var next = WarmStatus(state: .held)
+    next.level = .pageCache
+    next.pageCache = PageCache(
+      wantedBytes: pageCache.wantedBytes, filledBytes: 0, failedBytes: 0, milliseconds: 0, isHeld: true)
+    return next
+  }
 
   /// With the grades of chunks only that came after `earlier`.
   func since(_ earlier: WarmStatus) -> WarmStatus {

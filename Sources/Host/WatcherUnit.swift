@@ -20,10 +20,13 @@ struct WatcherUnit {
   }
 
   /// What systemd-run is given to run `command`. Servers that the watcher starts are in its unit, and stay when it ends.
-  static func words(for command: [String], runDirectory: String?) -> [String] {
+  /// They find what the command that starts it finds: credential helpers among others.
+  static func words(for command: [String], environment: (String) -> String?) -> [String] {
     ["--unit=warmblk-watch", "--collect", "--quiet", "--description=New servers for block devices of warmblk"]
       + ["KillMode=process", "TasksMax=infinity"].map { "--property=\($0)" }
-      + (runDirectory.map { ["--setenv=WARMBLK_RUN=\($0)"] } ?? []) + ["--"] + command
+      + ["PATH", "HOME", "WARMBLK_RUN", "WARMBLK_LOG_LEVEL"].compactMap { name in
+        environment(name).map { "--setenv=\(name)=\($0)" }
+      } + ["--"] + command
   }
 
   /// Starts the watcher with `runner`; why that has not worked, or nil when it watches, or another one.
@@ -32,7 +35,7 @@ struct WatcherUnit {
     let reading = pipe.reading.take()!
     let deadline = Deadline(milliseconds: patience)
     var status: Int32 = 0
-    let words = Self.words(for: command, runDirectory: getenv("WARMBLK_RUN").map { String(cString: $0) })
+    let words = Self.words(for: command) { name in getenv(name).map { String(cString: $0) } }
     let pid: pid_t
     do {
       let writing = pipe.writing.take()!

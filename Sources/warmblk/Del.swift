@@ -13,9 +13,10 @@ struct Del: ParsableCommand {
         warmblk del --all
 
       A server that is dead leaves a device behind that `list` shows as dead: the same command removes it, and reads that
-      wait get an error. A server
-      that does not end within half of --timeout is killed. With --force a device goes away under its users: their reads fail,
-      a mounted file system stays mounted and fails too until it is unmounted.
+      wait get an error. A server that does not end within half of --timeout is killed; one that stores what was written to a
+      writable disk has until a second before its end. Nothing is lost if it is killed then, as long as the machine runs: `add` the
+      image again. With --force a device goes away under its users: their reads fail, a mounted file system stays mounted and
+      fails too until it is unmounted.
       """)
 
   @Option(

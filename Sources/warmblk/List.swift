@@ -9,7 +9,8 @@ struct List: ParsableCommand {
       One line per device that warmblk made. State is live, starting, stopping, paused (its server is stopped, so
       reads wait), dead (its server is gone: reads wait for `warmblk recover`), recovering or unknown (its state file is damaged); what is wrong and what to do is
       said below the table. Errors are requests that were answered with an error: why is in /run/warmblk/N.log.
-      WARM is how much of what its traces name is on this machine, and in the page cache if that was asked for, or yes.
+      WARM is how much of what its traces name is on this machine, and in the page cache if that was asked for, or yes;
+      held, after a recovery or an upgrade, where the page cache is kept as far as the last server's end has left it.
       FETCHED is what came from a registry since the device was made; what the node's cache had is not in it.
       UPPER, where a device is writable, is how much of the disk is in its writable layer, GARBAGE what lies in the
       layer's data file and is not read any more, because it was overwritten.
@@ -63,6 +64,7 @@ struct List: ParsableCommand {
   private func warmth(_ warm: WarmStatus) -> String {
     switch warm.state {
     case .warm: "yes"
+    case .held: "held"
     case .warming, .incomplete:
       "\(warm.percent) %"
     }

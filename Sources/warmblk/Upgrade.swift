@@ -18,7 +18,8 @@ struct Upgrade: ParsableCommand {
 
       A server under a supervisor (`serve --recover`) is told to end, and the supervisor has to start the next one:
       Restart=always. If a new server cannot be started the device waits: `warmblk recover -n N`, also with the old program.
-      Prefetch, and a page cache that was held (--warm-into page-cache), end with the old server.
+      Prefetch ends with the old server. A page cache that was held (--warm-into page-cache) is held again, but the kernel
+      drops it in between where nobody else has the disk open, mounted for example.
       """)
 
   @Option(

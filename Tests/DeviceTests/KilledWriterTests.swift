@@ -52,7 +52,7 @@ extension OnDevice {
         let pid = try #require(try Warmblk.row(disk).pid)
         kill(pid, SIGKILL)
         if isWatched {
-          let isBack = Deadline(milliseconds: 10_000).wait(interval: 20) {
+          let isBack = Deadline(milliseconds: Guest.noticesDeathAtOnce ? 10_000 : 45_000).wait(interval: 20) {
             (try? Warmblk.row(disk)).map { $0.state == "live" && $0.pid != pid } ?? false
           }
           try #require(isBack, "nobody has started another server")

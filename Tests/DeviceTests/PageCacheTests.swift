@@ -111,6 +111,32 @@ extension OnDevice {
       try reader.waitForError(seconds: 5)
     }
 
+    @Test("a disk that is held is held by the next server too, and what is in memory stays while somebody has it open")
+    func handedOver() throws {
+      let scratch = try Scratch()
+      let content = try Sample.content()
+      let disk = try Warmblk.add(
+        try Sample.image(.lz4), "--trace", try scratch.write("reads", "0 \(content.count)\n"), "--warm-into",
+        "page-cache")
+      _ = try Warmblk.warmth(disk) { $0.state == "warm" }
+      try disk.reading(direct: false) { _ in
+        for _ in 0..<2 {
+          let outcome = try Warmblk.run("upgrade", "-n", "\(disk.id)")
+          #expect(outcome.succeeded, "\(outcome)")
+          let warm = try Warmblk.warmth(disk) { $0.state == "held" }
+          #expect(warm.pageCache?.isHeld == true && warm.pageCache?.filledBytes == 0, "\(warm)")
+          #expect(try need(Guest.binary, "list").contains(" held "))
+        }
+      }
+      for _ in 0..<2 { #expect(try readsOfAnother(disk, whole(content.count)) == 0) }
+      // Now nobody has it open but the server that ends.
+      #expect(try Warmblk.run("upgrade", "-n", "\(disk.id)").succeeded)
+      _ = try Warmblk.warmth(disk) { $0.state == "held" }
+      #expect(try readsOfAnother(disk, whole(content.count)) > 0)
+      #expect(try readsOfAnother(disk, whole(content.count)) == 0)
+      try Warmblk.del(disk)
+    }
+
     @Test("mount, mkfs, partition scans and exclusive openings do what they do on a disk that nobody holds")
     func others() throws {
       let image = try MountedImage()

@@ -38,28 +38,26 @@ extension OnDevice {
     @Test("a server that is killed under load is followed by another, and nobody who reads sees more than a pause")
     func watched() throws {
       let content = try Sample.content()
-      for codec in Sample.Codec.allCases {
-        let disk = try Warmblk.add(try Sample.image(codec))
-        let crowd = try Reader(manyAtOnce: disk)
-        let steady = try SteadyReader(disk, content)
-        try steady.wait(reads: 50, seconds: 20)
-        var pauses: [Double] = []
-        for _ in 0..<3 {
-          _ = steady.longest()
-          let pid = try killServer(disk)
-          try waitForNext(disk, after: pid)
-          try steady.wait(reads: 50, seconds: Self.patience)
-          pauses.append(steady.longest())
-        }
-        print("\(codec): killed under load, the longest waits were \(pauses.map { "\(Int($0)) ms" })")
-        try steady.stop()
-        try crowd.stop(disk)
-        try disk.reading(direct: true) { try $0.compare(with: content, "after three deaths") }
-        let row = try Warmblk.row(disk)
-        #expect(row.recoveries == 3 && row.errors == 0 && row.state == "live", "\(row)")
-        #expect(row.requests ?? 0 > 1000, "the counters began anew: \(row)")
-        try Warmblk.del(disk)
+      let disk = try Warmblk.add(try Sample.image(.lz4))
+      let crowd = try Reader(manyAtOnce: disk, depth: 16)
+      let steady = try SteadyReader(disk, content)
+      try steady.wait(reads: 20, seconds: 20)
+      var pauses: [Double] = []
+      for _ in 0..<2 {
+        _ = steady.longest()
+        let pid = try killServer(disk)
+        try waitForNext(disk, after: pid)
+        try steady.wait(reads: 10, seconds: Self.patience)
+        pauses.append(steady.longest())
       }
+      print("killed under load, the longest waits were \(pauses.map { "\(Int($0)) ms" })")
+      try steady.stop()
+      try crowd.stop(disk)
+      try disk.reading(direct: true) { try $0.compare(with: content, "after two deaths") }
+      let row = try Warmblk.row(disk)
+      #expect(row.recoveries == 2 && row.errors == 0 && row.state == "live", "\(row)")
+      #expect(row.requests ?? 0 > 1000, "the counters began anew: \(row)")
+      try Warmblk.del(disk)
     }
 
     @Test("a mounted file system stays, and its files read as before")
@@ -68,12 +66,10 @@ extension OnDevice {
       let disk = try Warmblk.add(image.config)
       try image.mount(disk)
       let before = try need("sha256sum", image.file)
-      for _ in 0..<2 {
-        let pid = try killServer(disk)
-        try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
-        #expect(try need("sha256sum", image.file, seconds: Self.patience) == before)
-        try waitForNext(disk, after: pid)
-      }
+      let pid = try killServer(disk)
+      try need("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
+      #expect(try need("sha256sum", image.file, seconds: Self.patience) == before)
+      try waitForNext(disk, after: pid)
       try image.unmount()
       try Warmblk.del(disk)
     }
@@ -111,7 +107,7 @@ extension OnDevice {
     func allTags() throws {
       let content = try Sample.content()
       let disk = try Warmblk.add(try Sample.image(.zstd), "--queues", "1", "--depth", "8")
-      let crowd = try Reader(manyAtOnce: disk)
+      let crowd = try Reader(manyAtOnce: disk, depth: 16)
       let pid = try killServer(disk)
       try waitForNext(disk, after: pid)
       try disk.reading(direct: true) { try $0.compare(with: content, "after the death") }
@@ -153,7 +149,8 @@ extension OnDevice {
       defer { registry.goOn() }
       let add = try Warmblk.start(["add", "--config", config, "--warm=wait", "--timeout", "30"] + words)
       let disk = Disk(id: 0)
-      try #require(Deadline(milliseconds: 20_000).wait(interval: 10) { (try? Warmblk.row(disk).state) == "live" })
+      try #require(
+        Deadline(milliseconds: 20_000).wait(interval: 20) { (try? Warmblk.list())?.first?.state == "live" })
       let refused = try Warmblk.run("upgrade", "-n", "0")
       #expect(refused.status == 1 && refused.errors.contains("waits for it to be warm"), "\(refused)")
       // So that it cannot be quicker than those who look.
@@ -174,7 +171,7 @@ extension OnDevice {
     @Test("of two who recover a device at once one does it, and the other says so")
     func atOnce() throws {
       let disk = try Warmblk.add(try Sample.image(.none), "--no-watch")
-      for _ in 0..<3 {
+      for _ in 0..<2 {
         try killServer(disk)
         try waitForDeath(disk)
         let both = try (0..<2).map { _ in try Warmblk.start(["recover", "-n", "\(disk.id)"]) }
@@ -192,16 +189,16 @@ extension OnDevice {
     func upgrade() throws {
       let content = try Sample.content()
       let disk = try Warmblk.add(try Sample.image(.lz4))
-      let crowd = try Reader(manyAtOnce: disk)
+      let crowd = try Reader(manyAtOnce: disk, depth: 16)
       let steady = try SteadyReader(disk, content)
-      try steady.wait(reads: 50, seconds: 20)
+      try steady.wait(reads: 20, seconds: 20)
       var pids = [try server(disk)]
       var pauses: [Double] = []
-      for _ in 0..<6 {
+      for _ in 0..<2 {
         _ = steady.longest()
         let outcome = try Warmblk.start(["upgrade", "-n", "\(disk.id)"]).wait(seconds: Self.patience + 15)
         #expect(outcome.succeeded && outcome.output == "\(disk.path)\n" && outcome.errors.isEmpty, "\(outcome)")
-        try steady.wait(reads: 20, seconds: 20)
+        try steady.wait(reads: 5, seconds: 20)
         pauses.append(steady.longest())
         pids.append(try server(disk))
       }
@@ -211,7 +208,7 @@ extension OnDevice {
       try steady.stop()
       try crowd.stop(disk)
       let row = try Warmblk.row(disk)
-      #expect(row.recoveries == 6 && row.errors == 0, "\(row)")
+      #expect(row.recoveries == 2 && row.errors == 0, "\(row)")
       // The watcher looks after the last of them too.
       let pid = try killServer(disk)
       try waitForNext(disk, after: pid)
@@ -229,13 +226,15 @@ extension OnDevice {
       try waitForDeath(disk)
       let path = "/run/warmblk/\(disk.id).json"
       let good = Guest.text(path)
+      // NEED_GET_DATA, which no device of ours has.
+      let features = try #require(UInt64(good.split(separator: "\"features\":")[1].prefix { $0.isNumber }))
       let cases: [(String, String)] = [
         ("", "is damaged"),
         (String(good.prefix(good.count / 2)), "is damaged"),
         (good.replacing(#""queues":2"#, with: #""queues":1"#), "has 2 queues, its record 1"),
         (good.replacing(#""depth":128"#, with: #""depth":64"#), "a depth of 128, its record 64"),
         (good.replacing(#""mark":"#, with: #""mark":1"#), "somebody else"),
-        (good.replacing(#""features":"#, with: #""features":1"#), "features"),
+        (good.replacing("\"features\":\(features)", with: "\"features\":\(features ^ 4)"), "features"),
         (good.replacing(#""size":"#, with: #""size":1"#), "bytes now"),
         (good.replacing(config, with: "/absent/image.json"), "/absent/image.json"),
       ]
@@ -252,7 +251,7 @@ extension OnDevice {
       #expect(outcome.status == 1 && outcome.errors.contains(layer), "\(outcome)")
       try need("mv", "\(layer).away", layer)
       #expect(try recover("-n", "\(disk.id)").succeeded)
-      try steady.wait(reads: 50, seconds: 20)
+      try steady.wait(reads: 20, seconds: 20)
       try steady.stop()
       try Warmblk.del(disk)
     }
@@ -292,15 +291,39 @@ extension OnDevice {
       #expect(kilobytes < 8192)
       kill(first, SIGKILL)
       try #require(Deadline(milliseconds: 5000).wait { Guest.watchers().isEmpty })
-      try killServer(disks[0])
+      let pid = try killServer(disks[0])
       try waitForDeath(disks[0])
       let third = try Warmblk.add(try Sample.image(.zstd))
-      let pid = try server(disks[0])
       try waitForNext(disks[0], after: pid)
       #expect(Guest.watchers().count == 1)
       #expect(try Warmblk.run("del", "--all").succeeded)
       #expect(!fileExists(third.path))
       #expect(Deadline(milliseconds: 2000).wait { Guest.watchers().isEmpty && Guest.watcherFiles().isEmpty })
+    }
+
+    @Test("where systemd runs the watcher is a unit of its own; if that fails it is there all the same")
+    func unit() throws {
+      let scratch = try Scratch()
+      try makeDirectories("/run/systemd/system")
+      defer { _ = try? run("rm", "-r", "/run/systemd") }
+      // Stands in for systemd's, for none runs here.
+      let script = "#!/bin/sh\necho \"$@\" >\(scratch("words"))\nwhile [ \"$1\" != -- ]; do shift; done; shift\n"
+      for (end, isUnit) in [("setsid \"$@\" </dev/null >/dev/null 2>&1 &", true), ("echo no bus >&2; exit 1", false)] {
+        try scratch.write("systemd-run", script + end + "\n")
+        try need("chmod", "755", scratch("systemd-run"))
+        let outcome = try Program(
+          ["sh", "-c", "PATH=$1:$PATH exec $0 add --config $2", Guest.binary, scratch.path, try Sample.image(.none)]
+        ).wait(seconds: 60)
+        #expect(outcome.succeeded && outcome.errors.contains("no bus") == !isUnit, "\(outcome)")
+        let disk = Disk(id: 0)
+        let words = Guest.text(scratch("words"))
+        #expect(words.hasPrefix("--unit=warmblk-watch ") && words.hasSuffix("/warmblk watch\n"), "\(words)")
+        #expect(Deadline(milliseconds: 5000).wait { Guest.watchers().count == 1 })
+        let pid = try killServer(disk)
+        try waitForNext(disk, after: pid)
+        try Warmblk.del(disk)
+        #expect(Deadline(milliseconds: 2000).wait { Guest.watchers().isEmpty && Guest.watcherFiles().isEmpty })
+      }
     }
 
     @Test("serve --recover goes on with the disk of the one that was killed, for a supervisor that starts it again")
@@ -313,10 +336,10 @@ extension OnDevice {
       let supervisor = try Program(["bash", "-c", script, Guest.binary, scratch("stop"), config])
       try #require(Deadline(milliseconds: 30_000).wait { (try? supervisor.printed()) == "\(disk.path)\n" })
       let steady = try SteadyReader(disk, content)
-      try steady.wait(reads: 50, seconds: 20)
+      try steady.wait(reads: 20, seconds: 20)
       let pid = try killServer(disk)
       try waitForNext(disk, after: pid)
-      try steady.wait(reads: 50, seconds: 20)
+      try steady.wait(reads: 20, seconds: 20)
       #expect(Guest.watchers().isEmpty)
       let second = try Warmblk.run("serve", "--config", config, "--id", "6", "--recover")
       #expect(second.status == 1 && second.errors.contains("a server that lives"), "\(second)")
@@ -324,7 +347,7 @@ extension OnDevice {
       let outcome = try Warmblk.start(["upgrade", "-n", "6"]).wait(seconds: Self.patience + 15)
       #expect(outcome.succeeded, "\(outcome)")
       #expect(try server(disk) != before)
-      try steady.wait(reads: 50, seconds: 20)
+      try steady.wait(reads: 20, seconds: 20)
       try steady.stop()
       try scratch.write("stop", "")
       try Warmblk.del(disk)

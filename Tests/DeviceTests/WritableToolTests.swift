@@ -31,7 +31,7 @@ extension OnDevice {
           """)
         #expect(try Warmblk.row(disk).size == 128 << 20)
         #expect(try refusal("resize", "-n", "\(disk.id)", "64M").contains("only grow"))
-        #expect(try need(Guest.binary, "resize", "-n", "\(disk.id)", "128M") == "128 MiB before, 128 MiB now\n")
+        #expect(try need(Guest.binary, "resize", "-n", "\(disk.id)", "128M") == "128 MiB before, 128 MiB now")
         try need("e2fsck", "-fn", disk.path)
         try Warmblk.del(disk)
         disk = try Warmblk.add(image.config)

@@ -24,11 +24,12 @@ struct StoringCallsTests {
 
   @Test("is seen of a process that writes and cannot go on")
   func process() throws {
-    let writer = try Spawn.start(
-      ["/bin/sh", "-c", "sleep 5 | { exec 3>&-; yes | sleep 5; }"], RunDirectory(path: try Scratch().path))
+    let scratch = try Scratch()
+    let writer = try Spawn.start(["/bin/sh", "-c", "yes | sleep 5"], RunDirectory(path: scratch.path))
     defer {
       kill(-writer, SIGKILL)
       waitpid(writer, nil, 0)
+      withExtendedLifetime(scratch) {}
     }
     #expect(!StoringCalls.isMaking(writer))
     let isSeen = Deadline(milliseconds: 5000).wait(interval: 10) {

@@ -68,6 +68,14 @@ struct WatcherUnitTests {
     }
   }
 
+  @Test("has the environment that its servers need")
+  func environment() {
+    let known = ["PATH": "/a:/b", "WARMBLK_RUN": "/r", "OTHER": "x"]
+    let words = WatcherUnit.words(for: ["/w", "watch"]) { known[$0] }
+    #expect(words.filter { $0.hasPrefix("--setenv") } == ["--setenv=PATH=/a:/b", "--setenv=WARMBLK_RUN=/r"])
+    #expect(words.suffix(3) == ["--", "/w", "watch"])
+  }
+
   @Test("of two who start it at once neither complains")
   func atOnce() throws {
     let unit = try unit("\(watching); sleep 0.1; echo Unit warmblk-watch.service was already loaded >&2; exit 1")

@@ -13,12 +13,12 @@ struct Reader {
     try waitForReads(disk)
   }
 
-  /// Many at a time.
-  init(manyAtOnce disk: Disk) throws {
+  /// Many at a time: `depth` of each of two jobs.
+  init(manyAtOnce disk: Disk, depth: Int = 64) throws {
     program = try Program([
       "fio", "--name=read", "--filename=\(disk.path)", "--rw=randread", "--bs=4k", "--ioengine=io_uring",
       "--direct=1",
-      "--iodepth=64", "--thread", "--numjobs=2", "--time_based", "--runtime=120",
+      "--iodepth=\(depth)", "--thread", "--numjobs=2", "--time_based", "--runtime=120",
     ])
     try waitForReads(disk)
   }
