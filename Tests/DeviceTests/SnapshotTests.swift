@@ -88,7 +88,7 @@ extension OnDevice {
         let command = try Warmblk.start([
           "snapshot", "-n", "\(disk.id)", "--new-upper", scratch("disk/\(number)"),
         ])
-        usleep(UInt32.random(in: 50_000..<600_000, using: &random))
+        usleep(UInt32.random(in: 20_000..<350_000, using: &random))
         let pid = try #require(try Warmblk.row(disk).pid)
         kill(pid, SIGKILL)
         _ = try command.wait(seconds: 30)
