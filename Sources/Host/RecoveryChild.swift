@@ -47,7 +47,12 @@ struct RecoveryChild {
       let signals = try SignalQueue()
       try redirect()
       LogOutput.listener.withLock { $0 = pipe }
-      guard let state = try directory.state(id) else { throw .refused("there is no device \(id)") }
+      guard let state = try directory.state(id) else {
+        // Taken away by force meanwhile, and these files came after that.
+        _ = unlink(directory.logPath(id))
+        _ = unlink(directory.lockPath(id))
+        throw .refused("there is no device \(id)")
+      }
       try RecoveryCheck.refuseUnlessFit(state, takesFromLiving: takesFromLiving)
       var options = try ServerOptions(restoring: state, directory, timeout: timeout)
       // A process in the background is not the one that somebody supervises.

@@ -107,10 +107,11 @@ public struct RunDirectory: Sendable {
       _ = unlink(warmPath(id))
       _ = unlink(socketPath(id))
       _ = unlink(logPath(id))
-      _ = unlink(lockPath(id))
       if unlink(statePath(id)) != 0, Errno.last != .noEntry {
         throw .system(what: "remove \(statePath(id))", .last)
       }
+      // Last: who takes the lock of a new file must not find a record, as of a device whose server has died.
+      _ = unlink(lockPath(id))
     }
   }
 

@@ -54,6 +54,7 @@ public final class Upper: @unchecked Sendable {
     kind = .sparse
     self.header = header
     recovery = sparse.report
+    removedLogs = []
     index = sparse.index
     dataDescriptor = disk.dataDescriptor
     append = nil

@@ -329,7 +329,7 @@ struct UpperTests {
     #expect(try !upper.flushNow())
     try upper.flush()
     for version in 0..<100 as Range<UInt64> { try write(version) }
-    let isDone = try upper.append.takingTurn { () throws(Errno) -> Bool in try upper.flushNow() }
+    let isDone = try upper.append!.takingTurn { () throws(Errno) -> Bool in try upper.flushNow() }
     #expect(!isDone && upper.pendingCount == 100)
     #expect(try upper.flushNow())
     #expect(upper.pendingCount == 0)
