@@ -124,7 +124,8 @@ import UpperLayer
         _ = try Resizer.run(equal, to: 90112, pendingFolder: scratch("run"))
         #expect(try contents(of: try open(equal, scratch)) == expected)
         // A hole there would show the larger layer again.
-        let upper = try OpenedUpper.open(.image(upperOf: equal), pendingFolder: scratch("run"), remote: nil)
+        let upper = try OpenedUpper.open(
+          .image(upperOf: equal, pendingFolder: scratch("run")), pendingFolder: scratch("run"), remote: nil)
         try upper.upper.zero(sector: 16, sectors: 160, keepsSpace: false)
         try upper.close()
         #expect(try contents(of: try open(equal, scratch)) == expected)
