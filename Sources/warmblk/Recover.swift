@@ -49,27 +49,7 @@ struct Recover: ParsableCommand {
       let recovery = Recovery(directory, timeout: timeout) { printError("warmblk recover: \($0)") }
       let ids = if let id { [id] } else { try recovery.dead() }
       if ids.isEmpty { printError("warmblk recover: nothing to do: no device has lost its server") }
-      var failures: [HostError] = []
-      for id in ids {
-        do throws(HostError) {
-          try recovery.recover(id)
-          print("/dev/ublkb\(id)")
-        } catch {
-          failures.append(error)
-        }
-      }
-      keepWatch(directory, "recover")
-      for failure in failures.dropLast() { printError("warmblk recover: \(failure)") }
-      if let last = failures.last { throw last }
+      try takeOver(ids, directory, "recover") { id throws(HostError) in try recovery.recover(id) }
     }
-  }
-}
-
-/// Devices that want a watcher have one, also after it was ended.
-func keepWatch(_ directory: RunDirectory, _ command: String) {
-  do throws(HostError) {
-    try Watcher.ensureIfWanted(directory) { printError("warmblk \(command): note: \($0)") }
-  } catch {
-    printError("warmblk \(command): warning: no watcher: \(error)")
   }
 }

@@ -46,18 +46,7 @@ struct Upgrade: ParsableCommand {
       let directory = RunDirectory.standard()
       let upgrade = Recovery(directory, timeout: timeout) { printError("warmblk upgrade: \($0)") }
       let ids = if let id { [id] } else { try directory.ids() }
-      var failures: [HostError] = []
-      for id in ids {
-        do throws(HostError) {
-          try upgrade.upgrade(id)
-          print("/dev/ublkb\(id)")
-        } catch {
-          failures.append(error)
-        }
-      }
-      keepWatch(directory, "upgrade")
-      for failure in failures.dropLast() { printError("warmblk upgrade: \(failure)") }
-      if let last = failures.last { throw last }
+      try takeOver(ids, directory, "upgrade") { id throws(HostError) in try upgrade.upgrade(id) }
     }
   }
 }
