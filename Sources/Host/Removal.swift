@@ -85,7 +85,7 @@ public struct Removal {
           + "or --foreign to delete it all the same")
     }
     if disk.exists { try refuseIfUsed() }
-    try deleteFromKernel()
+    try deleteFromKernel(isForeign: true)
   }
 
   // MARK: Users
@@ -215,10 +215,11 @@ public struct Removal {
       "\(count) that were not in \(upper.index) are in \(directory.path), and the kernel goes on storing \(upper.data)"
   }
 
-  private func deleteFromKernel() throws(HostError) {
+  private func deleteFromKernel(isForeign: Bool = false) throws(HostError) {
     do throws(UblkError) {
       let control = try Control(deadline: deadline)
-      try control.delete(id)
+      // The server of another program's device may be alive, and ends with it.
+      if isForeign { try control.delete(id) } else { try control.deleteAfterServer(id) }
     } catch {
       switch error {
       case .refused(_, _, .noDevice): return

@@ -20,4 +20,15 @@ extension Control {
   public func quiesce(_ id: UInt32, milliseconds: Int) throws(UblkError) {
     try run("QUIESCE_DEV", UBLK_CMD_QUIESCE_DEV, device: id, data: UInt64(max(1, milliseconds)))
   }
+
+  /// Deletes a device whose server has ended, once the driver knows that, which takes it some milliseconds.
+  ///
+  /// Before that DEL_DEV waits for the requests of the dead server, and a driver that puts these back for the next server
+  /// while the disk goes away (7.3) leaves them where nobody looks any more: then it waits for ever. On 6.12 the driver may need
+  /// 30 s to notice, and is not waited for so long: there DEL_DEV ends all the same.
+  public func deleteAfterServer(_ id: UInt32) throws(UblkError) {
+    let patience = Deadline(milliseconds: 2000)
+    _ = patience.wait(interval: 1) { (try? info(id).state) != .live }
+    try delete(id)
+  }
 }
