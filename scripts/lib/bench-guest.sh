@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # What the measurements in the guest share.
 
-# ram_disk [MIB]: mounts an empty ext4 on a RAM disk, of 640 MiB, at /run/layers.
+# ram_disk: mounts an empty ext4 on a RAM disk of ram_disk_mib MiB, 640 if that is not set, at /run/layers.
 ram_disk() {
-  modprobe brd rd_nr=1 rd_size=$((${1:-640} << 10))
+  modprobe brd rd_nr=1 rd_size=$((${ram_disk_mib:-640} << 10))
   mkfs.ext4 -q -O ^has_journal /dev/ram0
   mkdir -p /run/layers
   mount /dev/ram0 /run/layers

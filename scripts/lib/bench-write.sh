@@ -11,7 +11,7 @@ case $place in
     mkdir -p /run/layers
     mount -t tmpfs -o size=1200m tmpfs /run/layers
     ;;
-  ext4) ram_disk 900 ;;
+  ext4) ram_disk_mib=900 && ram_disk ;;
 esac
 
 # new_disk: makes device, all of which was written: what is measured is writing, not the first touch of every part of the index.
