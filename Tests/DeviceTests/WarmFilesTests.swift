@@ -4,25 +4,27 @@ import Testing
 import Trace
 
 extension OnDevice {
-  /// Our readers of file systems against the kernel's: one of each kind, for the others are compared with the tools that make
-  /// them, where no device is needed.
+  /// Our readers of file systems against the kernel's.
   @Suite("File lists on a device")
   struct WarmFilesTests {
     enum Kind: String, CaseIterable, CustomTestStringConvertible {
-      case ext4, packed
+      case ext4, ext2, erofs, packed
       var testDescription: String { rawValue }
 
       /// Makes `raw` of the folder `source`.
       var script: String {
         switch self {
         // Parts of two files by turns, and what is between them taken away again, so that they are in many pieces.
-        case .ext4: Self.inPieces
+        case .ext4: Self.made("-t ext4 -b 4096")
+        case .ext2: Self.made("-t ext2 -b 1024")
+        case .erofs: "mkfs.erofs -T0 raw source >/dev/null; truncate -s %4096 raw"
         case .packed: "mkfs.erofs -T0 -zlz4 -C65536 raw source >/dev/null; truncate -s %4096 raw"
         }
       }
 
-      private static let inPieces = """
-        mke2fs -q -t ext4 -b 4096 raw 8M; mkdir mnt; mount -o loop raw mnt; cp -a source/* mnt; rm mnt/pieces
+      private static func made(_ words: String) -> String {
+        """
+        mke2fs -q \(words) raw 8M; mkdir mnt; mount -o loop raw mnt; cp -a source/* mnt; rm mnt/pieces
         for part in $(seq 0 11); do
           for file in pieces gaps; do
             dd if=source/pieces of=mnt/$file bs=9000 skip=$part seek=$part count=1 conv=notrunc,fsync status=none
@@ -30,13 +32,15 @@ extension OnDevice {
         done
         rm mnt/gaps; umount mnt
         """
+      }
 
       /// The type is named: to find it out mount(8) reads all over the disk, where other file systems have their marks. A
       /// disk that cannot be written takes no journal.
       var mountWords: [String] {
         switch self {
         case .ext4: ["-t", "ext4", "-o", "ro,noload"]
-        case .packed: ["-t", "erofs", "-o", "ro"]
+        case .ext2: ["-t", "ext2", "-o", "ro"]
+        case .erofs, .packed: ["-t", "erofs", "-o", "ro"]
         }
       }
     }
