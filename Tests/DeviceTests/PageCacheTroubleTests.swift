@@ -70,7 +70,7 @@ extension OnDevice {
       let server = try #require(try Warmblk.row(disk).pid)
       let began = monotonicNanoseconds()
       kill(server, signal)
-      let limit = Guest.noticesDeathAtOnce || signal == SIGTERM ? 8000 : 45_000
+      let limit = Guest.noticesDeathAtOnce || signal == SIGTERM ? 8000 : 35_000
       // A read of a disk that has lost its server waits for the next one, which nobody starts here.
       if signal == SIGKILL { try Warmblk.del(disk, "--timeout", "40", seconds: 60) }
       #expect(Deadline(milliseconds: limit).wait(interval: 10) { !fileExists(disk.path) && Guest.servers().isEmpty })
