@@ -6,30 +6,15 @@ import TestSupport
 @testable import UpperLayer
 
 /// The disk behind a layer: it can fail any operation, stop at it as a killed process does, and lose its power.
-final class CrashDisk: UpperDisk, @unchecked Sendable {
-  enum Fault {
-    /// The operation fails, and others go on.
-    case error(Errno)
-    /// The process ends here: nothing works any more.
-    case stop
-  }
-
+final class CrashDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
   private(set) var data: CrashFile
   private(set) var index: CrashFile
   /// Index files whose place was taken by a name that is not durable yet.
   private var replaced: [CrashFile] = []
   private var inode: UInt64 = 1
-  private var random: SplitMix
   /// What a power loss leaves.
   private var cutRandom: SplitMix
 
-  /// Operations so far.
-  private(set) var operations = 0
-  /// What happens at which operation.
-  var fault: (at: Int, kind: Fault)?
-  private(set) var isStopped = false
-  /// The operation that the fault hit.
-  private(set) var faultyOperation = "none"
   /// Whether a sync of the data failed, so that data is lost.
   var hasLostData = false
   /// Bytes that both files together may have.
@@ -38,8 +23,8 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
   init(data: [UInt8], index: [UInt8], random: SplitMix, cutRandom: SplitMix) {
     self.data = CrashFile(stored: data)
     self.index = CrashFile(stored: index)
-    self.random = random
     self.cutRandom = cutRandom
+    super.init(random: random)
   }
 
   /// The power fails and comes back.
@@ -59,26 +44,6 @@ final class CrashDisk: UpperDisk, @unchecked Sendable {
   func append(_ bytes: [UInt8], entry: Segment) {
     bytes.withUnsafeBytes { data.write($0, at: data.bytes.count) }
     entry.encoded.withUnsafeBytes { index.write($0, at: index.bytes.count) }
-  }
-
-  /// Another process comes.
-  func restart() {
-    isStopped = false
-    fault = nil
-  }
-
-  /// How much of an operation of `count` bytes is done before it fails; nil when it does not fail.
-  private func step(_ count: Int = 0, _ name: StaticString = #function) -> (done: Int, error: Errno)? {
-    if isStopped { return (0, .ioError) }
-    operations += 1
-    guard let fault, fault.at == operations else { return nil }
-    faultyOperation = "\(name)"
-    switch fault.kind {
-    case .error(let error): return (Int.random(in: 0...count, using: &random), error)
-    case .stop:
-      isStopped = true
-      return (Int.random(in: 0...count, using: &random), .ioError)
-    }
   }
 
   /// How much of a write fits.

@@ -8,7 +8,7 @@ extension CrashRun {
 
   /// Makes the device larger with something going wrong, then ends the machine or the process, and compares what is there.
   /// Whether the device is larger; then what was to be hidden is.
-  mutating func grow(fault: (at: Int, kind: CrashDisk.Fault), losesPower: Bool) -> Bool {
+  mutating func grow(fault: (at: Int, kind: FaultyDisk.Fault), losesPower: Bool) -> Bool {
     guard let growing = upper, failure == nil else { return false }
     disk.fault = fault
     do throws(UpperChangeError) {

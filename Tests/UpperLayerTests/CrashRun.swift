@@ -64,7 +64,7 @@ struct CrashRun {
 
   /// Runs `steps` operations; at operation `fault.at` of the disk something goes wrong. Then the machine or the process
   /// ends, the layer is opened and compared, and closed and compared.
-  mutating func run(steps: Int, fault: (at: Int, kind: CrashDisk.Fault)?, losesPower: Bool) {
+  mutating func run(steps: Int, fault: (at: Int, kind: FaultyDisk.Fault)?, losesPower: Bool) {
     disk.fault = fault
     open()
     for _ in 0..<steps where failure == nil {
@@ -87,7 +87,7 @@ struct CrashRun {
 
   /// Seals the layer with something going wrong, then ends the machine or the process, and compares what is there,
   /// sealed or not. Whether it is sealed.
-  mutating func seal(fault: (at: Int, kind: CrashDisk.Fault), losesPower: Bool) -> Bool {
+  mutating func seal(fault: (at: Int, kind: FaultyDisk.Fault), losesPower: Bool) -> Bool {
     guard let sealing = upper, failure == nil else { return false }
     disk.fault = fault
     do throws(UpperChangeError) {

@@ -1,6 +1,4 @@
 import Foundation
-import Posix
-import TestSupport
 import Testing
 
 @testable import UpperLayer
@@ -18,29 +16,13 @@ struct CrashTests {
   @Test("Whatever operation of the disk is the last one, or fails, the rules hold")
   func everyOperation() throws {
     var cuts = 0
-    for seed in Self.seeds(10, "every operation") {
-      for kind in 0..<5 {
-        var number = 1
-        while true {
-          var run = try CrashRun(seed: seed)
-          let fault: CrashDisk.Fault =
-            switch kind {
-            case 0, 1: .stop
-            case 2: .error(.ioError)
-            case 3: .error(.noSpace)
-            default: .error(.quota)
-            }
-          run.run(steps: 24, fault: (number, fault), losesPower: kind != 1)
-          if let failure = run.failure {
-            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
-            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
-            return
-          }
-          cuts += run.powerCuts + run.kills
-          if number > run.disk.operations { break }
-          number += 1
-        }
-      }
+    let troubles = Trouble.ofAnyOperation + [Trouble(fault: .error(.quota))]
+    try sweep(Self.seeds(10, "every operation"), troubles) { seed, _, trouble, number in
+      var run = try CrashRun(seed: seed)
+      run.run(steps: 24, fault: (number, trouble.fault), losesPower: trouble.losesPower)
+      cuts += run.powerCuts + run.kills
+      return Ending(
+        failure: run.failure, operation: run.disk.faultyOperation, isLast: number > run.disk.operations)
     }
     print("every operation: \(cuts) power cuts and kills")
   }
@@ -67,26 +49,12 @@ struct CrashTests {
   func everySealing() throws {
     var sealed = 0
     var writable = 0
-    for seed in Self.seeds(20, "every sealing") {
-      // Most of them with a power loss at that operation.
-      for kind in 0..<8 {
-        var number = 1
-        while true {
-          var run = try CrashRun(seed: seed, variant: UInt64(kind))
-          run.prepare(steps: 12)
-          let before = run.disk.operations
-          let fault: CrashDisk.Fault = kind > 2 ? .stop : .error(kind == 2 ? .ioError : .noSpace)
-          let isSealed = run.seal(fault: (before + number, fault), losesPower: kind != 3)
-          if let failure = run.failure {
-            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
-            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
-            return
-          }
-          if isSealed { sealed += 1 } else { writable += 1 }
-          if run.disk.faultyOperation == "none" { break }
-          number += 1
-        }
-      }
+    try sweep(Self.seeds(20, "every sealing"), Trouble.ofSealing) { seed, kind, trouble, number in
+      var run = try CrashRun(seed: seed, variant: UInt64(kind))
+      run.prepare(steps: 12)
+      let place = run.disk.operations + number
+      if run.seal(fault: (place, trouble.fault), losesPower: trouble.losesPower) { sealed += 1 } else { writable += 1 }
+      return run.ending
     }
     #expect(sealed > 0 && writable > 0)
     print("every sealing: \(sealed) sealed, \(writable) writable")
@@ -98,26 +66,25 @@ struct CrashTests {
   func everyGrowth() throws {
     var grown = 0
     var same = 0
-    for seed in Self.seeds(10, "every growth") {
-      for kind in 0..<4 {
-        var number = 1
-        while true {
-          var run = try CrashRun(seed: seed, variant: UInt64(kind))
-          run.prepare(steps: 12)
-          let before = run.disk.operations
-          let fault: CrashDisk.Fault = kind == 0 ? .error(.ioError) : .stop
-          if run.grow(fault: (before + number, fault), losesPower: kind != 1) { grown += 1 } else { same += 1 }
-          if let failure = run.failure {
-            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
-            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
-            return
-          }
-          if run.disk.faultyOperation == "none" { break }
-          number += 1
-        }
-      }
+    let troubles = [
+      Trouble(fault: .error(.ioError)), Trouble(fault: .stop, losesPower: false), Trouble(fault: .stop),
+      Trouble(fault: .stop),
+    ]
+    try sweep(Self.seeds(10, "every growth"), troubles) { seed, kind, trouble, number in
+      var run = try CrashRun(seed: seed, variant: UInt64(kind))
+      run.prepare(steps: 12)
+      let place = run.disk.operations + number
+      if run.grow(fault: (place, trouble.fault), losesPower: trouble.losesPower) { grown += 1 } else { same += 1 }
+      return run.ending
     }
     #expect(grown > 0 && same > 0)
     print("every growth: \(grown) grown, \(same) as they were")
+  }
+}
+
+extension CrashRun {
+  /// How it ended, where one whose fault was not reached is the last.
+  fileprivate var ending: Ending {
+    Ending(failure: failure, operation: disk.faultyOperation, isLast: disk.faultyOperation == "none")
   }
 }

@@ -1,6 +1,3 @@
-import Foundation
-import Posix
-import TestSupport
 import Testing
 
 @testable import UpperLayer
@@ -10,28 +7,11 @@ struct SparseCrashTests {
   @Test("Whatever operation of the disk is the last one, or fails, the rules hold")
   func everyOperation() {
     var cuts = 0
-    for seed in CrashTests.seeds(15, "every operation, sparse") {
-      for kind in 0..<4 {
-        var number = 1
-        while true {
-          let run = SparseRun(seed: seed, variant: UInt64(kind))
-          let fault: CrashDisk.Fault =
-            switch kind {
-            case 0, 1: .stop
-            case 2: .error(.ioError)
-            default: .error(.noSpace)
-            }
-          run.run(steps: 24, fault: (number, fault), losesPower: kind != 1)
-          if let failure = run.failure {
-            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
-            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
-            return
-          }
-          cuts += run.powerCuts + run.kills
-          if run.disk.faultyOperation == "none" { break }
-          number += 1
-        }
-      }
+    sweep(CrashTests.seeds(15, "every operation, sparse"), Trouble.ofAnyOperation) { seed, kind, trouble, number in
+      let run = SparseRun(seed: seed, variant: UInt64(kind))
+      run.run(steps: 24, fault: (number, trouble.fault), losesPower: trouble.losesPower)
+      cuts += run.powerCuts + run.kills
+      return run.ending
     }
     print("every operation, sparse: \(cuts) power cuts and kills")
   }
@@ -61,25 +41,19 @@ struct SparseCrashTests {
   func everySealing() {
     var sealed = 0
     var writable = 0
-    for seed in CrashTests.seeds(30, "every sealing, sparse") {
-      for kind in 0..<8 {
-        var number = 1
-        while true {
-          let run = SparseRun(seed: seed, variant: UInt64(kind))
-          let fault: CrashDisk.Fault = kind > 2 ? .stop : .error(kind == 2 ? .ioError : .noSpace)
-          let isSealed = run.seal(fault: (number, fault), losesPower: kind != 3)
-          if let failure = run.failure {
-            let place = "fault \(kind) at operation \(number), \(run.disk.faultyOperation)"
-            Issue.record("WARMBLK_SEED=\(seed) \(place): \(failure)")
-            return
-          }
-          if isSealed { sealed += 1 } else { writable += 1 }
-          if run.disk.faultyOperation == "none" { break }
-          number += 1
-        }
-      }
+    sweep(CrashTests.seeds(30, "every sealing, sparse"), Trouble.ofSealing) { seed, kind, trouble, number in
+      let run = SparseRun(seed: seed, variant: UInt64(kind))
+      if run.seal(fault: (number, trouble.fault), losesPower: trouble.losesPower) { sealed += 1 } else { writable += 1 }
+      return run.ending
     }
     #expect(sealed > 0 && writable > 0)
     print("every sealing, sparse: \(sealed) sealed, \(writable) writable")
+  }
+}
+
+extension SparseRun {
+  /// How it ended, where one whose fault was not reached is the last.
+  fileprivate var ending: Ending {
+    Ending(failure: failure, operation: disk.faultyOperation, isLast: disk.faultyOperation == "none")
   }
 }

@@ -9,7 +9,7 @@ import TestSupport
 ///
 /// A power loss leaves each block as it was at some time since the last sync: a hole, or allocated with the bytes of
 /// the write that allocated it. Of one that was written in place since then, each sector is any of its versions.
-final class SparseDisk: UpperDisk, @unchecked Sendable {
+final class SparseDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
   /// A block from one change of its allocation to the next.
   private struct Epoch {
     var isAllocated = false
@@ -24,13 +24,8 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
   private var blocks: [[Epoch]] = []
   /// A block that a write without room has made zeroes.
   private var spoilt: Int?
-  private var random: SplitMix
   private var cutRandom: SplitMix
 
-  private(set) var operations = 0
-  var fault: (at: Int, kind: CrashDisk.Fault)?
-  private(set) var isStopped = false
-  private(set) var faultyOperation = "none"
   /// Whether a sync failed, so that anything since the last one may be lost.
   private(set) var hasLostData = false
   /// Blocks that may be allocated.
@@ -39,8 +34,8 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
   init(_ bytes: [UInt8], size: Int, random: SplitMix, cutRandom: SplitMix) {
     self.size = size
     sizes = [size]
-    self.random = random
     self.cutRandom = cutRandom
+    super.init(random: random)
     store(bytes[...], at: 0)
     settle()
   }
@@ -139,25 +134,10 @@ final class SparseDisk: UpperDisk, @unchecked Sendable {
     restart()
   }
 
-  /// Another process comes.
-  func restart() {
+  override func restart() {
+    super.restart()
     spoilt = nil
-    isStopped = false
-    fault = nil
     hasLostData = false
-  }
-
-  private func step(_ count: Int = 0, _ name: StaticString = #function) -> (done: Int, error: Errno)? {
-    if isStopped { return (0, .ioError) }
-    operations += 1
-    guard let fault, fault.at == operations else { return nil }
-    faultyOperation = "\(name)"
-    switch fault.kind {
-    case .error(let error): return (Int.random(in: 0...count, using: &random), error)
-    case .stop:
-      isStopped = true
-      return (Int.random(in: 0...count, using: &random), .ioError)
-    }
   }
 
   func dataSize() throws(Errno) -> UInt64 { UInt64(size) }

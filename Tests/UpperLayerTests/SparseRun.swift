@@ -56,7 +56,7 @@ final class SparseRun: @unchecked Sendable {
 
   /// Runs `steps` operations; at operation `fault.at` of the disk something goes wrong. Then the machine or the process
   /// ends, and the layer is opened and compared.
-  func run(steps: Int, fault: (at: Int, kind: CrashDisk.Fault)?, losesPower: Bool) {
+  func run(steps: Int, fault: (at: Int, kind: FaultyDisk.Fault)?, losesPower: Bool) {
     prepare()
     if let fault { disk.fault = (fault.at + disk.operations, fault.kind) }
     for _ in 0..<steps where failure == nil {
@@ -317,7 +317,7 @@ final class SparseRun: @unchecked Sendable {
 
   /// Seals the layer after some steps with something going wrong, then ends the machine or the process, and compares what
   /// is there, sealed or not. Whether it is sealed.
-  func seal(fault: (at: Int, kind: CrashDisk.Fault), losesPower: Bool) -> Bool {
+  func seal(fault: (at: Int, kind: FaultyDisk.Fault), losesPower: Bool) -> Bool {
     prepare()
     for _ in 0..<12 where failure == nil { step() }
     disk.capacity = .max
