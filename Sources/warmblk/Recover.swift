@@ -21,35 +21,20 @@ struct Recover: ParsableCommand {
       not work the device waits as before: mend what the message names and try again, or `warmblk del -n N --force`.
       """)
 
-  @Option(
-    name: [.customShort("n"), .customLong("id")],
-    help: ArgumentHelp("The number N of /dev/ublkbN.", valueName: "n"))
-  var id: UInt32?
-
-  @Flag(help: "All devices whose server is dead.")
-  var all = false
-
-  @Option(
-    help: ArgumentHelp(
-      "Seconds that it may take, for each device: kernels before 7.0 may need 30 to notice that a server is gone.",
-      valueName: "seconds"))
-  var timeout = 60
+  @OptionGroup var devices: TakeOverArguments
 
   @OptionGroup var common: CommonOptions
-
-  func validate() throws {
-    if (id == nil) == !all { throw ValidationError("Name one device with -n, or use --all.") }
-    if timeout < 1 || timeout > 3600 { throw ValidationError("--timeout \(timeout): 1 to 3600 seconds.") }
-  }
 
   func run() throws {
     common.installLog()
     try failing("recover") { () throws(HostError) in
-      let directory = RunDirectory.standard()
-      let recovery = Recovery(directory, timeout: timeout) { printError("warmblk recover: \($0)") }
-      let ids = if let id { [id] } else { try recovery.dead() }
-      if ids.isEmpty { printError("warmblk recover: nothing to do: no device has lost its server") }
-      try takeOver(ids, directory, "recover") { id throws(HostError) in try recovery.recover(id) }
+      try devices.run("recover") { recovery throws(HostError) in
+        let dead = try recovery.dead()
+        if dead.isEmpty { printError("warmblk recover: nothing to do: no device has lost its server") }
+        return dead
+      } _: { recovery, id throws(HostError) in
+        try recovery.recover(id)
+      }
     }
   }
 }

@@ -22,31 +22,18 @@ struct Upgrade: ParsableCommand {
       drops it in between where nobody else has the disk open, mounted for example.
       """)
 
-  @Option(
-    name: [.customShort("n"), .customLong("id")],
-    help: ArgumentHelp("The number N of /dev/ublkbN.", valueName: "n"))
-  var id: UInt32?
-
-  @Flag(help: "All devices that warmblk made, one after the other.")
-  var all = false
-
-  @Option(help: ArgumentHelp("Seconds that it may take, for each device.", valueName: "seconds"))
-  var timeout = 60
+  @OptionGroup var devices: TakeOverArguments
 
   @OptionGroup var common: CommonOptions
-
-  func validate() throws {
-    if (id == nil) == !all { throw ValidationError("Name one device with -n, or use --all.") }
-    if timeout < 1 || timeout > 3600 { throw ValidationError("--timeout \(timeout): 1 to 3600 seconds.") }
-  }
 
   func run() throws {
     common.installLog()
     try failing("upgrade") { () throws(HostError) in
-      let directory = RunDirectory.standard()
-      let upgrade = Recovery(directory, timeout: timeout) { printError("warmblk upgrade: \($0)") }
-      let ids = if let id { [id] } else { try directory.ids() }
-      try takeOver(ids, directory, "upgrade") { id throws(HostError) in try upgrade.upgrade(id) }
+      try devices.run("upgrade") { _ throws(HostError) in
+        try RunDirectory.standard().ids()
+      } _: { recovery, id throws(HostError) in
+        try recovery.upgrade(id)
+      }
     }
   }
 }
