@@ -65,13 +65,6 @@ static inline int clinux_enter_mounts(int fd) { return (int)syscall(SYS_setns, f
 /// Guarded by _GNU_SOURCE.
 extern int unshare(int flags);
 static inline int clinux_unshare_mounts(void) { return unshare(0x00020000 /* CLONE_NEWNS */); }
-/// Gives the calling thread a table of descriptors of its own, with nothing but `kept` in it: close_range with
-/// CLOSE_RANGE_UNSHARE, Linux 5.9. Also without the standard ones, since who starts us may have left them closed, for
-/// others to be there. What it opens then is nobody else's, and goes with the thread.
-static inline int clinux_own_descriptors(int kept) {
-  if (kept > 0 && syscall(SYS_close_range, 0U, (unsigned)kept - 1, 2U /* CLOSE_RANGE_UNSHARE */) != 0) return -1;
-  return (int)syscall(SYS_close_range, (unsigned)kept + 1, ~0U, 2U);
-}
 static inline int clinux_pidfd_signal(int pidfd, int signal) {
   return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, 0L, 0UL);
 }

@@ -155,7 +155,7 @@ public final class Device: @unchecked Sendable {
     self.dataPath = dataPath
     stack = Mutex(Stack(image: image, upper: upper))
     worker = upper.map(UpperWorker.init)
-    heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)")
+    heldDisk = HeldDisk(path: "/dev/ublkb\(info.id)", program: "/proc/self/exe")
     recorder = Recorder(queues: info.queues, deviceBytes: upper?.virtualSize ?? image.virtualSize)
     self.ended = ended
     self.control = control

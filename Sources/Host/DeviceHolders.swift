@@ -1,3 +1,4 @@
+import Device
 import Glibc
 import Posix
 
@@ -20,10 +21,11 @@ struct DeviceHolders {
     swaps() + disk.holders.map { "it is part of /dev/\($0)" } + loops() + mounts(ignoring: servers)
   }
 
-  /// Processes that have the disk or a partition of it open, but for the caller.
+  /// Processes that have the disk or a partition of it open, but for the caller, and those that hold it for its server: they
+  /// let go when it goes.
   func processes() -> [String] {
     var found: [String] = []
-    for pid in Self.processIDs() where pid != getpid() {
+    for pid in Self.processIDs() where pid != getpid() && !Self.isHolder(pid) {
       let descriptors = (try? listDirectory("/proc/\(pid)/fd")) ?? []
       if descriptors.contains(where: { isOurs("/proc/\(pid)/fd/\($0)") }) {
         found.append("\(Self.name(pid)) (pid \(pid)) has it open")
@@ -87,6 +89,12 @@ struct DeviceHolders {
 
   private static func processIDs() -> [Int32] {
     ((try? listDirectory("/proc")) ?? []).compactMap { Int32($0) }.sorted()
+  }
+
+  /// Whether it is a ``DiskHolder``.
+  private static func isHolder(_ pid: Int32) -> Bool {
+    let words = ((try? readFile("/proc/\(pid)/cmdline", limit: 4096)) ?? []).split(separator: 0)
+    return words.count == 3 && words[1].elementsEqual(DiskHolder.command.utf8)
   }
 
   static func name(_ pid: Int32) -> String { ProcessStatus.read(pid)?.name ?? "a process" }

@@ -134,8 +134,7 @@ enum RecoveryCheck {
     }
     if !state.features.isSuperset(of: .recovery) {
       return
-        "device \(id) was made without recovery (a kernel before 6.1, or --warm-into page-cache from a registry): "
-        + "`warmblk del -n \(id)` takes it away"
+        "device \(id) was made without recovery (the kernel has it from 6.1 on): `warmblk del -n \(id)` takes it away"
     }
     if !state.config.hasPrefix("/") {
       return "the record of device \(id) does not say what it is made of (\(state.config)): "

@@ -132,16 +132,15 @@ struct Server {
       var state = state(image, upper, device.id, device.queueCount, .serving, dataPath: device.dataPath)
       state.features = device.features
       // Until the device is handed over, whoever waits for it cleans up after a server that dies.
-      let keeper = device.features.isSuperset(of: .recovery) ? options.keeper : .nobody
-      state.keeper = options.hasStarter ? .starter : keeper
+      state.keeper = options.hasStarter ? .starter : options.keeper
       try directory.write(state)
       watch?.report(log)
       upperWatch?.report()
       // `del` learns from it that the disk may be held open.
       warming?.report(directory.warmPath(device.id))
       if let warming { try wait(for: warming, device, signals, report) }
-      if state.keeper != keeper {
-        state.keeper = keeper
+      if state.keeper != options.keeper {
+        state.keeper = options.keeper
         try directory.write(state)
       }
       try report(.ready(device.id))
@@ -248,10 +247,7 @@ struct Server {
   private func start(_ image: Image, _ upper: OpenUpper?, startsRecording: Bool) throws(HostError) -> Device {
     var device = options.device
     device.startsRecording = startsRecording
-    // A server that dies while it fills the page cache from a registry that does not answer is closing its disk, which
-    // waits for that read; and on 7.3 the driver does not let such a disk go to the next server, nor away.
-    let mayHang = options.warm.level == .pageCache && image.remote != nil
-    device.survivesServer = !options.endsWithParent && !mayHang
+    device.survivesServer = !options.endsWithParent
     // 53 bits: what tools that read JSON keep of a number.
     device.mark = mark
     var claimed: UInt32?

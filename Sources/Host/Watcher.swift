@@ -211,7 +211,7 @@ public struct Watcher {
     lock.release()
     var pipe = try HostError.describing("make a pipe") { () throws(Errno) in try Pipe() }
     let writing = pipe.writing.take()!
-    let pid = try Spawn.start([program, "recover", "-n", "\(id)"], output: writing.rawValue, directory)
+    let pid = try Self.spawn([program, "recover", "-n", "\(id)"], output: .descriptor(writing.rawValue), directory)
     return RecoveryChild.Running(pid: pid, news: pipe.reading.take()!)
   }
 

@@ -39,7 +39,8 @@ struct WatcherUnit {
     let pid: pid_t
     do {
       let writing = pipe.writing.take()!
-      pid = try Spawn.start([runner] + words, output: writing.rawValue, errors: writing.rawValue, directory)
+      let both = Spawn.Stream.descriptor(writing.rawValue)
+      pid = try Watcher.spawn([runner] + words, output: both, errors: both, directory)
     }
     var said: [String] = []
     var lines = LineReader(reading.rawValue)
@@ -79,6 +80,15 @@ extension Watcher {
       guard let problem = try unit.start(runner, command, directory) else { return }
       note("the watcher is not a unit of systemd, and ends with the control group of this command: \(problem)")
     }
-    _ = try Spawn.start(command, directory)
+    _ = try spawn(command, directory)
+  }
+
+  /// Starts a program that outlives the session of who calls, with its errors in the watcher's log.
+  static func spawn(
+    _ command: [String], output: Spawn.Stream = .nothing, errors: Spawn.Stream? = nil, _ directory: RunDirectory
+  ) throws(HostError) -> pid_t {
+    try HostError.describing("start \(command[0])") { () throws(Errno) in
+      try Spawn.start(command, output: output, errors: errors ?? .end(of: directory.watchLogPath), .session)
+    }
   }
 }

@@ -105,3 +105,24 @@ public struct Pipe: ~Copyable, Sendable {
     writing = Descriptor(owning: ends.1)
   }
 }
+
+/// Two sockets that are connected with each other, both closed on exec.
+public struct SocketPair: ~Copyable, Sendable {
+  /// One end.
+  public var first: Descriptor?
+  /// The other one.
+  public var second: Descriptor?
+
+  /// `socketpair(2)`, for streams of bytes.
+  public init() throws(Errno) {
+    var ends: (Int32, Int32) = (-1, -1)
+    let result = withUnsafeMutableBytes(of: &ends) {
+      socketpair(
+        AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0,
+        $0.assumingMemoryBound(to: Int32.self).baseAddress!)
+    }
+    if result != 0 { throw .last }
+    first = Descriptor(owning: ends.0)
+    second = Descriptor(owning: ends.1)
+  }
+}

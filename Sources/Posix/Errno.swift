@@ -44,6 +44,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable {
   public static let timedOut = Errno(rawValue: ETIMEDOUT)
   /// `ETIME`
   public static let timeExpired = Errno(rawValue: ETIME)
+  /// `EPIPE`
+  public static let brokenPipe = Errno(rawValue: EPIPE)
   /// `ECANCELED`
   public static let canceled = Errno(rawValue: ECANCELED)
 }

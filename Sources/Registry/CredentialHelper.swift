@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Posix
 
@@ -41,7 +40,8 @@ struct CredentialHelper {
     let question = input.writing.take()!
     let childOutput = output.writing.take()!
     let answer = output.reading.take()!
-    let child = try spawn(name, input: childInput.rawValue, output: childOutput.rawValue)
+    let child = try Spawn.start(
+      [name, "get"], input: .descriptor(childInput.rawValue), output: .descriptor(childOutput.rawValue), .process)
     _ = consume childInput
     _ = consume childOutput
     // A name is shorter than a pipe, so this does not wait; a program that has ended already is no error.
@@ -62,35 +62,6 @@ struct CredentialHelper {
       return .failed("\(name) get: the answer is no JSON with Username and Secret")
     }
     return .found(secret)
-  }
-
-  /// Its own process group, no descriptor of ours, signals as a shell has them.
-  private func spawn(_ name: String, input: Int32, output: Int32) throws(Errno) -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_adddup2(&actions, input, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, 1)
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-    clinux_spawn_close_from(&actions, 3)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    var all = sigset_t()
-    sigemptyset(&none)
-    sigfillset(&all)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setpgroup(&attributes, 0)
-    let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
-    posix_spawnattr_setflags(&attributes, Int16(flags))
-    var child = pid_t()
-    var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(name), strdup("get"), nil]
-    defer { for argument in arguments { free(argument) } }
-    let result = posix_spawnp(&child, name, &actions, &attributes, &arguments, environ)
-    if result != 0 { throw Errno(rawValue: result) }
-    return child
   }
 
   private func write(ignoringSignal descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Bool {

@@ -30,7 +30,7 @@ struct Warmblk: ParsableCommand {
       Add.self, Serve.self, Del.self, List.self, Recover.self, Upgrade.self, Snapshot.self, Compact.self, Watch.self,
       Stats.self, Metrics.self,
       Inspect.self, Import.self, Export.self, Create.self, Commit.self, Seal.self, Merge.self, Resize.self,
-      Cache.self, TraceCommand.self, Optimize.self, Explain.self, Doctor.self,
+      Cache.self, TraceCommand.self, Optimize.self, Explain.self, Doctor.self, HoldDisk.self,
     ])
 }
 

@@ -24,12 +24,10 @@ struct StoringCallsTests {
 
   @Test("is seen of a process that writes and cannot go on")
   func process() throws {
-    let scratch = try Scratch()
-    let writer = try Spawn.start(["/bin/sh", "-c", "yes | sleep 5"], RunDirectory(path: scratch.path))
+    let writer = try Spawn.start(["/bin/sh", "-c", "yes | sleep 5"], .session)
     defer {
       kill(-writer, SIGKILL)
       waitpid(writer, nil, 0)
-      withExtendedLifetime(scratch) {}
     }
     #expect(!StoringCalls.isMaking(writer))
     let isSeen = Deadline(milliseconds: 5000).wait(interval: 10) {

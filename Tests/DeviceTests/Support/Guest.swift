@@ -38,10 +38,17 @@ enum Guest {
   }
 
   /// Processes whose program is the one under test, servers above all, but for the watcher.
-  static func servers() -> [Int32] { processes().filter { !isWatcher($0) } }
+  static func servers() -> [Int32] { processes().filter { !isWatcher($0) && !isHolder($0) } }
+
+  /// Processes that hold disks for their page caches.
+  static func holders() -> [Int32] { processes().filter(isHolder) }
 
   /// The process that starts new servers, which ends a moment after the last device.
   static func watchers() -> [Int32] { processes().filter(isWatcher) }
+
+  private static func isHolder(_ pid: Int32) -> Bool {
+    text("/proc/\(pid)/cmdline").split(separator: "\0").dropFirst().first == "hold-disk"
+  }
 
   /// A server that the watcher has started has its command line, and threads.
   private static func isWatcher(_ pid: Int32) -> Bool {

@@ -28,7 +28,7 @@ struct LeavingNothing: SuiteTrait, TestTrait, TestScoping {
   }
 
   static var leftovers: [String] {
-    Guest.nodes() + Guest.stateFiles() + Guest.servers().map { "process \($0)" }
+    Guest.nodes() + Guest.stateFiles() + (Guest.servers() + Guest.holders()).map { "process \($0)" }
   }
 
   /// A failure in one test is not a reason for failures in others.
