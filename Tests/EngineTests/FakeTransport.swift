@@ -48,6 +48,8 @@ final class FakeTransport: QueueTransport {
     var began: UInt64 = 0
     var written: UInt64?
     var ended: UInt64 = 0
+    /// How often it was handed out again, because a server died before it had answered.
+    var reissues = 0
   }
 
   /// A clock of events, for all queues of a device.
@@ -56,7 +58,7 @@ final class FakeTransport: QueueTransport {
     func tick() -> UInt64 { now.add(1, ordering: .sequentiallyConsistent).newValue }
   }
 
-  let memory: RequestMemory
+  private(set) var memory: RequestMemory
   let dataPath: DataPath
   let files: [[UInt8]]
   /// Of the layers that have one, by layer.
@@ -83,7 +85,8 @@ final class FakeTransport: QueueTransport {
   private var repairedInVain: Set<UInt32> = []
 
   private var random: SeededRandom
-  private var nextTicket = 0
+  /// Tickets that are to be handed out, the next one first.
+  private var coming: [Int]
   private var armed: [Int] = []
   private var retired: Set<Int> = []
   private var owner: [Int: Int] = [:]
@@ -92,7 +95,7 @@ final class FakeTransport: QueueTransport {
   private var ready: [Event] = []
   private var timerIsSet = false
   /// The upper of a writable device, its layer number, and what becomes of the number of a ticket when it is written.
-  private var upper: Upper?
+  private var upper: (any ServedUpper)?
   /// Where orders come from, and whether more may come: the queue does not end before.
   var mailbox: Mailbox?
   let mayEnd = Atomic<Bool>(true)
@@ -101,12 +104,19 @@ final class FakeTransport: QueueTransport {
   private var idle = 0
   private let clock: Clock
   let firstTicket: Int
+  /// The server's life, where it may end before the requests do, and the answers that it has not handed over.
+  private var life: ServerLife?
+  private var unsent: [(tag: Int, result: Int32)] = []
+  /// Tags with which the worker is busy.
+  private var working: Set<Int> = []
+  private(set) var reissued = Reissued()
+  private var lifeBegan: UInt64 = 0
   private var diskIsFull = false
   private var lastFlush: UInt64 = 0
 
   init(
     memory: RequestMemory, dataPath: DataPath, files: [[UInt8]], remotes: [TestRemote?], requests: [Request],
-    faults: Faults, random: SeededRandom, upper: Upper? = nil, clock: Clock = Clock(), firstTicket: Int = 0
+    faults: Faults, random: SeededRandom, upper: (any ServedUpper)? = nil, clock: Clock = Clock(), firstTicket: Int = 0
   ) {
     self.memory = memory
     self.dataPath = dataPath
@@ -118,6 +128,7 @@ final class FakeTransport: QueueTransport {
     self.clock = clock
     self.firstTicket = firstTicket
     tickets = requests.map { Ticket(request: $0) }
+    coming = Array(tickets.indices)
   }
 
   // MARK: Requests
@@ -129,7 +140,10 @@ final class FakeTransport: QueueTransport {
 
   func fetch(_ tag: Int) { arm(tag) }
 
-  func commit(_ tag: Int, result: Int32) { answer(tag, result, data: nil) }
+  func commit(_ tag: Int, result: Int32) {
+    // What a server has in its ring dies with it.
+    if life != nil { unsent.append((tag, result)) } else { answer(tag, result, data: nil) }
+  }
 
   private func answer(_ tag: Int, _ result: Int32, data: [UInt8]?) {
     guard let number = owner.removeValue(forKey: tag) else {
@@ -281,10 +295,25 @@ final class FakeTransport: QueueTransport {
       return diskIsFull ? -ENOSPC : -EIO
     }
     writtenPieces += pieces.count
-    do throws(Errno) { try upper.write(pieces, mayWait: false) } catch { return -error.rawValue }
+    if let life, !life.goesOn() { return -EIO }
+    do throws(Errno) { try upper.write(pieces, mayWait: false) } catch {
+      if upper.isHurt, error != .again { noteFailedWrite(pieces, upper) }
+      return -error.rawValue
+    }
     let now = clock.tick()
     for piece in pieces { markWriter(piece) { $0.written = now } }
+    _ = life?.goesOn()
     return 0
+  }
+
+  private func noteFailedWrite(_ pieces: UnsafeBufferPointer<UpperWrite>, _ upper: any ServedUpper) {
+    let now = clock.tick()
+    for piece in pieces {
+      markWriter(piece) {
+        $0.sawFault = true
+        if upper.leavesParts { $0.written = now }
+      }
+    }
   }
 
   private func markWriter(_ piece: UpperWrite, _ mark: (inout Ticket) -> Void) {
@@ -302,31 +331,39 @@ final class FakeTransport: QueueTransport {
     }
     // As from an upper on a disk, or one at which somebody else is busy.
     if !flushesNow || random.chance(8) { return nil }
+    if let life, !life.goesOn() { return -EIO }
     flushesHere += 1
     if strike(faults.flushError) {
       // Which requests wait for it is not said.
       markFault(nil)
       return -EIO
     }
-    return perform(.flush, upper)
+    let result = perform(.flush, upper)
+    if result < 0, upper.isHurt { markFault(nil) }
+    _ = life?.goesOn()
+    return result
   }
 
   func work(_ work: UpperWork, tag: Int) {
     guard let upper else { return complaints.append("work in a read-only device") }
+    working.insert(tag)
     later { [self] in
+      working.remove(tag)
       let result: Int32
       if strike(work.isFlush ? faults.flushError : work.isWrite ? faults.writeError : faults.zeroError) {
         markFault(tag)
         result = -EIO
       } else {
         result = perform(work, upper)
+        if result < 0, upper.isHurt { markFault(tag) }
       }
-      if result == 0, !work.isFlush, !work.isWrite, let number = owner[tag] { tickets[number].written = clock.tick() }
+      // Of zeroes that failed a part may be there.
+      if result == 0 || upper.isHurt, !work.isFlush, !work.isWrite, let number = owner[tag] { tickets[number].written = clock.tick() }
       return [Event(.worked, UInt32(tag), result: result)]
     }
   }
 
-  private func perform(_ work: UpperWork, _ upper: Upper) -> Int32 {
+  private func perform(_ work: UpperWork, _ upper: any ServedUpper) -> Int32 {
     do throws(Errno) {
       switch work {
       case .flush:
@@ -338,7 +375,7 @@ final class FakeTransport: QueueTransport {
       case .write(let piece, let goesThroughCache):
         waitingWrites += 1
         try withUnsafePointer(to: piece) { piece throws(Errno) in
-          try upper.write(UnsafeBufferPointer(start: piece, count: 1))
+          try upper.write(UnsafeBufferPointer(start: piece, count: 1), mayWait: true)
         }
         let now = clock.tick()
         markWriter(piece) { $0.written = now }
@@ -464,21 +501,27 @@ final class FakeTransport: QueueTransport {
 
   func submitAndWait() -> Bool {
     if !ready.isEmpty { complaints.append("waited with events unread") }
+    if let life {
+      guard send(life) else { return false }
+      life.passTurn()
+    }
     deliverRequests()
     if let mailbox {
       ready += mailbox.take()
-      left.store(tickets.count - nextTicket, ordering: .relaxed)
+      left.store(coming.count, ordering: .relaxed)
       usleep(100)
     }
     // Some of what is in flight ends, in any order; at least one thing if there is any.
     let count = waiting.isEmpty ? 0 : Int.random(in: 1...waiting.count, using: &random)
     for _ in 0..<count {
       dropSomething()
+      if let life, !life.goesOn() { break }
       let index = Int.random(in: 0..<waiting.count, using: &random)
       ready += waiting.remove(at: index)()
     }
+    if let life, life.isDead { return false }
     if timerIsSet, random.chance(8) || (ready.isEmpty && waiting.isEmpty) { fireTimer() }
-    if ready.isEmpty && waiting.isEmpty && nextTicket == tickets.count && owner.isEmpty,
+    if ready.isEmpty && waiting.isEmpty && coming.isEmpty && owner.isEmpty,
       mayEnd.load(ordering: .acquiring)
     {
       retireAll()
@@ -500,14 +543,14 @@ final class FakeTransport: QueueTransport {
   private func deliverRequests() {
     // Now and then nobody wants anything for a while.
     if timerIsSet, waiting.isEmpty, random.chance(3) { return }
-    while nextTicket < tickets.count, !armed.isEmpty,
+    while let number = coming.first, !armed.isEmpty,
       comesInBursts || random.chance(2) || (waiting.isEmpty && ready.isEmpty)
     {
       let tag = armed.remove(at: Int.random(in: 0..<armed.count, using: &random))
-      owner[tag] = nextTicket
-      tickets[nextTicket].began = clock.tick()
-      deliverData(tag, nextTicket)
-      nextTicket += 1
+      owner[tag] = number
+      if tickets[number].reissues == 0 { tickets[number].began = clock.tick() }
+      deliverData(tag, number)
+      coming.removeFirst()
       ready.append(Event(.tag, UInt32(tag), result: 0))
     }
   }
@@ -523,6 +566,63 @@ final class FakeTransport: QueueTransport {
         writer: firstTicket + number, sector: Int(truncatingIfNeeded: request.startSector) &+ sector)
       mark.fill(memory.buffer(tag) + sector * 512)
     }
+  }
+
+  // MARK: Death
+
+  /// Requests that were handed out again, by how far the dead server had come with them.
+  struct Reissued {
+    /// It had not looked at them.
+    var unseen = 0
+    /// Its worker had them.
+    var working = 0
+    /// They were written, and not answered.
+    var written = 0
+    /// All.
+    var total = 0
+  }
+
+  /// Hands the answers over that the server has put into its ring; false when it dies meanwhile.
+  private func send(_ life: ServerLife) -> Bool {
+    for (tag, result) in unsent {
+      guard life.goesOn() else { return false }
+      answer(tag, result, data: nil)
+    }
+    unsent = []
+    return !life.isDead
+  }
+
+  /// The server is dead: nothing of it goes on. What it had not answered is to be handed out again, in any order, for any
+  /// tag, among what is new.
+  func bury() {
+    let unseen = Set(ready.filter { $0.kindNumber == Event.Kind.tag.rawValue }.map(\.index))
+    let now = clock.tick()
+    for (tag, number) in owner.sorted(by: { $0.key < $1.key }) {
+      reissued.total += 1
+      if unseen.contains(tag) { reissued.unseen += 1 }
+      if working.contains(tag) { reissued.working += 1 }
+      if let written = tickets[number].written, written > lifeBegan { reissued.written += 1 }
+      tickets[number].reissues += 1
+      tickets[number].sawFault = false
+      // It may be there from now on, whether the server had said so or not.
+      tickets[number].written = tickets[number].written ?? now
+      coming.insert(number, at: Int.random(in: 0...min(8, coming.count), using: &random))
+    }
+    (owner, pages) = ([:], [:])
+    (armed, waiting, ready, unsent) = ([], [], [], [])
+    (retired, working, repairedInVain) = ([], [], [])
+    timerIsSet = false
+    idle = 0
+    upper = nil
+  }
+
+  /// Another server comes.
+  func begin(_ memory: RequestMemory, _ upper: any ServedUpper, _ life: ServerLife) {
+    lastFlush = 0
+    lifeBegan = clock.tick()
+    self.memory = memory
+    self.upper = upper
+    self.life = life
   }
 
   private func fireTimer() {

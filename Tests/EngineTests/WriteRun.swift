@@ -77,7 +77,10 @@ final class WriteRun: @unchecked Sendable {
     for number in 0..<wish.queues {
       let depth = [1, 2, 7, 32].randomElement(using: &random)!
       let pages = try RequestPages(depth: depth, requestBytesMax: DeviceOptions.requestBytesMax)
-      var requests = (0..<wish.requests).map { _ in request(&random) } + wish.extra
+      var requests = (0..<wish.requests).map { _ in
+        Request.random(sectors: wish.sectors, operations: wish.operations, &random)
+      }
+      requests += wish.extra
       requests.shuffle(using: &random)
       let transport = FakeTransport(
         memory: pages.view, dataPath: .copy, files: stack.files, remotes: stack.remotes, requests: requests,
@@ -94,7 +97,7 @@ final class WriteRun: @unchecked Sendable {
       points += [point].compactMap(\.self)
       transport.flushesNow = isInMemory
       transports.append(transport)
-      let job = Job(
+      let job = QueueJob(
         pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),
         latencies: page.latencies(number), recorder: recorder.slot(number), pausePoint: point)
       threads.append(
@@ -131,54 +134,6 @@ final class WriteRun: @unchecked Sendable {
     withExtendedLifetime(table) {}
   }
 
-  /// A queue's thread: what it takes along.
-  private final class Job: @unchecked Sendable {
-    private var pages: RequestPages?
-    let transport: FakeTransport
-    let source: QueueSource
-    let depth: Int
-    let counters: UnsafeMutablePointer<QueueCounters>
-    let latencies: LatencyCounts
-    let recorder: UnsafeMutablePointer<TouchSlot>
-    let pausePoint: PausePoint?
-
-    init(
-      pages: consuming RequestPages, transport: FakeTransport, source: QueueSource, depth: Int,
-      counters: UnsafeMutablePointer<QueueCounters>, latencies: LatencyCounts,
-      recorder: UnsafeMutablePointer<TouchSlot>,
-      pausePoint: PausePoint?
-    ) {
-      self.pausePoint = pausePoint
-      self.pages = consume pages
-      self.transport = transport
-      self.source = source
-      self.depth = depth
-      self.counters = counters
-      self.latencies = latencies
-      self.recorder = recorder
-    }
-
-    func run() throws -> Bool {
-      var queue = Queue(
-        transport: transport, source: source, depth: depth, pages: pages.take()!, blockCache: try BlockCache(),
-        decoder: try BlockDecoder(), counters: counters, latencies: latencies, recorder: recorder,
-        pausePoint: pausePoint)
-      return queue.serve()
-    }
-  }
-
-  private func request(_ random: inout SeededRandom) -> Request {
-    let length = random.chance(4) ? Int.random(in: 1...1024, using: &random) : Int.random(in: 1...32, using: &random)
-    let sectors = min(length, wish.sectors)
-    let start = Int.random(in: 0...(wish.sectors - sectors), using: &random)
-    let kind = wish.operations.randomElement(using: &random)!
-    var flags: Request.Flags = []
-    if kind == 1, random.chance(5) { flags = .throughCache }
-    if kind == 5, random.chance(2) { flags = .keepsSpace }
-    if kind == 2 { return Request(operationNumber: 2, sectors: 0, startSector: 0) }
-    return Request(operationNumber: kind, flags: flags, sectors: UInt32(sectors), startSector: UInt64(start))
-  }
-
   // MARK: What is right
 
   /// Something that a sector may have had, and when it was put there.
@@ -193,69 +148,21 @@ final class WriteRun: @unchecked Sendable {
 
   private var values = [[Value]](repeating: [], count: 4096)
 
-  /// Checks answers and bytes of all queues against what may be: a sector is what one writer made of it that no other has
-  /// surely overwritten before the read began.
+  private var history: WriteHistory?
+
+  /// Checks answers and bytes of all queues against what may be.
   func check(_ seed: UInt64) {
+    let history = WriteHistory(transports, sectors: 4096, original: stack.model)
+    self.history = history
     for transport in transports {
       #expect(transport.complaints.isEmpty, "seed \(seed): \(transport.complaints)")
-      for (number, ticket) in transport.tickets.enumerated() where ticket.changes && ticket.written != nil {
-        let isRight = ticket.result.map { $0 >= 0 } ?? false
-        let value = Value(
-          writer: number + transport.firstTicket, isZero: ticket.request.operationNumber != 1, began: ticket.began,
-          ended: isRight ? ticket.ended : .max, isSure: isRight)
-        for sector in 0..<Int(ticket.request.sectors) { values[Int(ticket.request.startSector) + sector].append(value) }
-      }
+      for (number, ticket) in transport.tickets.enumerated() { history.check(ticket, number, seed) }
     }
-    for transport in transports {
-      for (number, ticket) in transport.tickets.enumerated() { check(ticket, number, seed) }
-    }
-  }
-
-  private func check(_ ticket: FakeTransport.Ticket, _ number: Int, _ seed: UInt64) {
-    let bytes = Int32(ticket.request.sectors) * 512
-    guard let result = ticket.result else {
-      return #expect(Bool(false), "seed \(seed): request \(number) has no answer")
-    }
-    if result < 0 {
-      #expect(ticket.sawFault, "seed \(seed): error \(result) of request \(number) without a cause")
-      #expect(result == -EIO || (result == -ENOSPC && ticket.request.operationNumber == 1), "seed \(seed): \(result)")
-    } else if ticket.request.operationNumber == 1 || ticket.request.isRead {
-      #expect(result == bytes, "seed \(seed): \(result) of \(bytes)")
-    } else {
-      #expect(result == 0, "seed \(seed): \(result)")
-    }
-    guard ticket.request.isRead, result == bytes else { return }
-    for index in 0..<Int(ticket.request.sectors) {
-      let sector = Int(ticket.request.startSector) + index
-      let found = ticket.data[index * 512..<index * 512 + 512]
-      let isRight = mayBe(found, sector, values[sector], began: ticket.began, ended: ticket.ended)
-      if !isRight {
-        return #expect(
-          Bool(false), "seed \(seed): request \(number) has wrong bytes at sector \(sector): \(found.prefix(8))")
-      }
-    }
-  }
-
-  /// Whether a read from `began` to `ended` may find `found` in a sector.
-  private func mayBe(_ found: ArraySlice<UInt8>, _ sector: Int, _ values: [Value], began: UInt64, ended: UInt64) -> Bool
-  {
-    func isPossible(_ value: Value) -> Bool {
-      value.began < ended && !values.contains { $0.isSure && $0.began > value.ended && $0.ended < began }
-    }
-    let mark = SectorMark(found)
-    if let value = values.first(where: { $0.writer == mark?.writer && !$0.isZero }),
-      SectorMark(writer: value.writer, sector: sector).fills(found)
-    {
-      return isPossible(value)
-    }
-    let isZero = mark == nil && found.allSatisfy { $0 == 0 }
-    if isZero, values.contains(where: { $0.isZero && isPossible($0) }) { return true }
-    let original = Value(writer: -1, isZero: false, began: 0, ended: 0, isSure: true)
-    return found.elementsEqual(stack.model[sector * 512..<sector * 512 + 512]) && isPossible(original)
   }
 
   /// Checks the disk as the next server finds it. After `check`.
   func checkReopened(_ seed: UInt64) throws {
+    let history = try #require(history)
     try upper.close()
     let files = upper.files
     let again = try Upper.open(files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil)
@@ -268,15 +175,10 @@ final class WriteRun: @unchecked Sendable {
       case .unmapped: found = snapshots?.bytes(sector) ?? Array(stack.model[sector * 512..<sector * 512 + 512])
       case .data: #expect(pread(again.dataDescriptor, &found, 512, Int(piece.blobSector) * 512) == 512)
       }
-      guard mayBe(found[...], sector, values[sector], began: .max - 1, ended: .max) else {
+      guard history.allows(found[...], in: sector, began: .max - 1, ended: .max) else {
         return #expect(Bool(false), "seed \(seed): sector \(sector) is wrong after a restart: \(found.prefix(8))")
       }
     }
     try again.close()
   }
-}
-
-extension FakeTransport.Ticket {
-  /// Whether it changes the disk.
-  var changes: Bool { [1, 3, 5].contains(request.operationNumber) }
 }

@@ -11,7 +11,7 @@ final class CrashDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
   private(set) var index: CrashFile
   /// Index files whose place was taken by a name that is not durable yet.
   private var replaced: [CrashFile] = []
-  private var inode: UInt64 = 1
+  private var inode: UInt64
   /// What a power loss leaves.
   private var cutRandom: SplitMix
 
@@ -20,11 +20,17 @@ final class CrashDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
   /// Bytes that both files together may have.
   var capacity = Int.max
 
-  init(data: [UInt8], index: [UInt8], random: SplitMix, cutRandom: SplitMix) {
+  init(data: [UInt8], index: [UInt8], inode: UInt64 = 1, random: SplitMix, cutRandom: SplitMix) {
     self.data = CrashFile(stored: data)
     self.index = CrashFile(stored: index)
+    self.inode = inode
     self.cutRandom = cutRandom
     super.init(random: random)
+  }
+
+  /// Another disk that has what a read of this one gives.
+  var copy: CrashDisk {
+    CrashDisk(data: data.bytes, index: index.bytes, inode: inode, random: random, cutRandom: cutRandom)
   }
 
   /// The power fails and comes back.

@@ -1,4 +1,5 @@
 import LSMT
+import TestSupport
 
 @testable import UpperLayer
 

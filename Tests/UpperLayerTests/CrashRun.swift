@@ -364,7 +364,7 @@ struct CrashRun {
     }
   }
 
-  private static func value(of sector: Int, in upper: AppendUpper<CrashDisk>) -> UInt64 {
+  static func value(of sector: Int, in upper: AppendUpper<CrashDisk>) -> UInt64 {
     let piece = upper.index.view.piece(at: UInt64(sector), limit: 1)
     switch piece.kind {
     case .unmapped: return 0

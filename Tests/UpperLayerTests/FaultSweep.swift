@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// What goes wrong in a run, and whether the machine loses its power with it.

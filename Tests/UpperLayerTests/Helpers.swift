@@ -41,13 +41,16 @@ func read(_ upper: Upper, sector: UInt64, sectors: UInt64) throws -> [UInt8] {
 
 extension Upper {
   /// Writes pieces in one call.
-  func write(_ pieces: [(UInt64, [UInt8])]) throws {
-    let buffers = pieces.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0.1.count, alignment: 16) }
-    defer { buffers.forEach { $0.deallocate() } }
-    for (buffer, piece) in zip(buffers, pieces) { buffer.copyBytes(from: piece.1) }
-    let writes = zip(pieces, buffers).map { UpperWrite(sector: $0.0, bytes: UnsafeRawBufferPointer($1)) }
-    try writes.withUnsafeBufferPointer { try write($0) }
-  }
+  func write(_ pieces: [(UInt64, [UInt8])]) throws { try withWrites(pieces) { try write($0) } }
+}
+
+/// Pieces as the calls of a layer take them.
+func withWrites(_ pieces: [(UInt64, [UInt8])], _ body: (UnsafeBufferPointer<UpperWrite>) throws -> Void) rethrows {
+  let buffers = pieces.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0.1.count, alignment: 16) }
+  defer { buffers.forEach { $0.deallocate() } }
+  for (buffer, piece) in zip(buffers, pieces) { buffer.copyBytes(from: piece.1) }
+  let writes = zip(pieces, buffers).map { UpperWrite(sector: $0.0, bytes: UnsafeRawBufferPointer($1)) }
+  try writes.withUnsafeBufferPointer { try body($0) }
 }
 
 let testUUID = LayerUUID("0F1E2D3C-4B5A-6978-8796-A5B4C3D2E1F0")!

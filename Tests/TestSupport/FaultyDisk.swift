@@ -1,9 +1,9 @@
 import Posix
-import TestSupport
 
 /// What the disks of the tests have in common: operations are counted, and at one of them something goes wrong.
-class FaultyDisk {
-  enum Fault {
+open class FaultyDisk {
+  /// What goes wrong.
+  public enum Fault: Sendable {
     /// The operation fails, and others go on.
     case error(Errno)
     /// The process ends here: nothing works any more.
@@ -11,24 +11,27 @@ class FaultyDisk {
   }
 
   /// Operations so far.
-  private(set) var operations = 0
+  public private(set) var operations = 0
   /// What happens at which operation.
-  var fault: (at: Int, kind: Fault)?
-  private(set) var isStopped = false
+  public var fault: (at: Int, kind: Fault)?
+  /// Whether the process has ended.
+  public private(set) var isStopped = false
   /// The operation that the fault hit.
-  private(set) var faultyOperation = "none"
-  var random: SplitMix
+  public private(set) var faultyOperation = "none"
+  /// Where the disk's own choices come from.
+  public var random: SplitMix
 
-  init(random: SplitMix) { self.random = random }
+  /// A disk without faults.
+  public init(random: SplitMix) { self.random = random }
 
   /// Another process comes.
-  func restart() {
+  open func restart() {
     isStopped = false
     fault = nil
   }
 
   /// How much of an operation of `count` bytes is done before it fails; nil when it does not fail.
-  final func step(_ count: Int = 0, _ name: StaticString = #function) -> (done: Int, error: Errno)? {
+  public final func step(_ count: Int = 0, _ name: StaticString = #function) -> (done: Int, error: Errno)? {
     if isStopped { return (0, .ioError) }
     operations += 1
     guard let fault, fault.at == operations else { return nil }
