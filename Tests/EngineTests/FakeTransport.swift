@@ -358,7 +358,9 @@ final class FakeTransport: QueueTransport {
         if result < 0, upper.isHurt { markFault(tag) }
       }
       // Of zeroes that failed a part may be there.
-      if result == 0 || upper.isHurt, !work.isFlush, !work.isWrite, let number = owner[tag] { tickets[number].written = clock.tick() }
+      if result == 0 || upper.isHurt, !work.isFlush, !work.isWrite, let number = owner[tag] {
+        tickets[number].written = clock.tick()
+      }
       return [Event(.worked, UInt32(tag), result: result)]
     }
   }

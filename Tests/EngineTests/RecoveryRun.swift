@@ -36,7 +36,8 @@ final class RecoveryRun: @unchecked Sendable {
   private(set) var deaths = 0
   private(set) var deathsInOpening = 0
   private(set) var replayedEntries: UInt64 = 0
-  private(set) var errors = 0
+  /// Servers whose disk did something wrong.
+  private(set) var faults = 0
   private(set) var transports: [FakeTransport] = []
   private let seed: UInt64
   private let wish: Wish
@@ -65,10 +66,11 @@ final class RecoveryRun: @unchecked Sendable {
       data: files.data, index: files.index, kind: wish.kind, virtualSize: UInt64(Self.sectors) * 512,
       uuid: LayerUUID(bytes: [UInt8](1...16))!, parentUUID: .null)
     // In some runs all requests overlap.
-    let span = random.chance(3) ? 24 : Self.sectors
+    let span = random.chance(4) ? 24 : Self.sectors
+    let areShort = random.chance(2)
     for number in 0..<wish.queues {
       let requests = (0..<wish.requests).map { _ in
-        Request.random(sectors: span, operations: [0, 0, 1, 1, 1, 1, 2, 3, 5], &random)
+        Request.random(sectors: span, areShort: areShort, operations: [0, 0, 1, 1, 1, 1, 2, 3, 5], &random)
       }
       let pages = try RequestPages(depth: 1, requestBytesMax: DeviceOptions.requestBytesMax)
       transports.append(
@@ -96,13 +98,13 @@ final class RecoveryRun: @unchecked Sendable {
     replayedEntries += opened.replayedEntries
     compare(opened, "after \(deaths) deaths")
     if failure == nil { try serve(opened, life) }
-    if opened.disk?.faultyOperation ?? "none" != "none" { errors += 1 }
+    if opened.disk?.faultyOperation ?? "none" != "none" { faults += 1 }
     withExtendedLifetime(opened.served) {}
   }
 
   /// Opens the layer; nil when the server died, or was told of an error.
   private func open(_ life: ServerLife, _ isLast: Bool) throws -> Opened? {
-    if capacity == PendingLog.standardCapacity, random.chance(2) {
+    if capacity == PendingLog.standardCapacity, random.chance(3) {
       let upper = try Upper.open(
         files, pendingFolder: folder.path, defaultVirtualSize: 0, parentUUID: nil, lowers: stack.lowers,
         compactionFloor: compactionFloor)
@@ -114,7 +116,6 @@ final class RecoveryRun: @unchecked Sendable {
       data: try Descriptor.open(files.data, O_RDWR), index: try Descriptor.open(files.index, O_RDWR),
       indexPath: files.index)
     let disk = MortalDisk(file, life, random: SplitMix(state: random.next()))
-    disk.letsOthersWrite = false
     if !isLast { disk.fault = fault() }
     let upper: MortalUpper
     do {
@@ -132,11 +133,11 @@ final class RecoveryRun: @unchecked Sendable {
       disk: disk)
   }
 
-  /// Half of the servers die at an operation of their disk, if nothing kills them before.
+  /// Most servers die at an operation of their disk, some of them in the first ones, if nothing kills them before.
   private func fault() -> (at: Int, kind: FaultyDisk.Fault)? {
-    let place = Int.random(in: 1...(random.chance(3) ? 8 : 50), using: &random)
+    let place = Int.random(in: 1...(random.chance(3) ? 3 : 50), using: &random)
     if wish.hasErrors, random.chance(2) { return (place, .error(random.chance(2) ? .noSpace : .ioError)) }
-    return random.chance(2) ? (place, .stop) : nil
+    return random.chance(4) ? nil : (place, .stop)
   }
 
   private func serve(_ opened: Opened, _ life: ServerLife) throws {
@@ -153,11 +154,12 @@ final class RecoveryRun: @unchecked Sendable {
     let page = try CounterPage(path: folder("counters"), queues: wish.queues)
     let recorder = Recorder(queues: wish.queues, deviceBytes: UInt64(Self.sectors) * 512)
     var threads: [Posix.Thread] = []
-    let flushesNow = random.chance(2)
+    let (flushesNow, comesInBursts) = (random.chance(2), random.chance(2))
     for (number, transport) in transports.enumerated() {
       let pages = try RequestPages(depth: depths[number], requestBytesMax: DeviceOptions.requestBytesMax)
       transport.begin(pages.view, opened.served, life)
       transport.flushesNow = flushesNow
+      transport.comesInBursts = comesInBursts
       let job = QueueJob(
         pages: pages, transport: transport, source: source, depth: depths[number], counters: page.counters(number),
         latencies: page.latencies(number), recorder: recorder.slot(number))

@@ -10,7 +10,7 @@ struct RecoveryTests {
   private struct Sum {
     var deaths = 0
     var deathsInOpening = 0
-    var errors = 0
+    var faults = 0
     var failed = 0
     var replayed: UInt64 = 0
     var reissued = FakeTransport.Reissued()
@@ -18,7 +18,7 @@ struct RecoveryTests {
     mutating func add(_ run: RecoveryRun) {
       deaths += run.deaths
       deathsInOpening += run.deathsInOpening
-      errors += run.errors
+      faults += run.faults
       replayed += run.replayedEntries
       for transport in run.transports {
         failed += transport.tickets.filter { ($0.result ?? 0) < 0 }.count
@@ -37,10 +37,10 @@ struct RecoveryTests {
     var sum = Sum()
     for seed in TestRun.seeds(10) { sum.add(try RecoveryRun(seed, .init(kind: kind))) }
     print("deaths, \(kind): \(sum)")
-    #expect(sum.deaths == 120 && sum.deathsInOpening > 5 && sum.failed == 0)
+    #expect(sum.deaths == 120 && sum.deathsInOpening > 2 && sum.failed == 0)
     #expect((sum.replayed > 200) == (kind == .append))
     let reissued = sum.reissued
-    #expect(reissued.unseen > 30 && reissued.working > 30 && reissued.written > 30)
+    #expect(reissued.unseen > 3 && reissued.working > 20 && reissued.written > 30)
   }
 
   @Test("So it is with two queues", arguments: [UpperFiles.Kind.append, .sparse])
@@ -48,7 +48,8 @@ struct RecoveryTests {
     var sum = Sum()
     for seed in TestRun.seeds(5) { sum.add(try RecoveryRun(seed, .init(kind: kind, queues: 2))) }
     print("deaths with two queues, \(kind): \(sum)")
-    #expect(sum.deaths == 60 && sum.failed == 0 && sum.reissued.total > 100)
+    #expect(sum.deaths == 60 && sum.failed == 0)
+    #expect(sum.reissued.unseen > 30 && sum.reissued.working > 50 && sum.reissued.written > 30)
   }
 
   @Test(
@@ -56,9 +57,9 @@ struct RecoveryTests {
     arguments: [UpperFiles.Kind.append, .sparse])
   func errors(_ kind: UpperFiles.Kind) throws {
     var sum = Sum()
-    for seed in TestRun.seeds(6) { sum.add(try RecoveryRun(seed, .init(kind: kind, queues: 2, hasErrors: true))) }
+    for seed in TestRun.seeds(8) { sum.add(try RecoveryRun(seed, .init(kind: kind, queues: 2, hasErrors: true))) }
     print("deaths and errors, \(kind): \(sum)")
-    #expect(sum.deaths == 72 && sum.errors > 10 && sum.failed > 10)
+    #expect(sum.deaths == 96 && sum.faults > 10 && sum.failed > 5)
   }
 
   @Test("A seed gives the same run again")

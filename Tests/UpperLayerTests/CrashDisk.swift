@@ -17,6 +17,8 @@ final class CrashDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
 
   /// Whether a sync of the data failed, so that data is lost.
   var hasLostData = false
+  /// What others do while the data is synchronized.
+  var duringSync: (() -> Void)?
   /// Bytes that both files together may have.
   var capacity = Int.max
 
@@ -100,6 +102,7 @@ final class CrashDisk: FaultyDisk, UpperDisk, @unchecked Sendable {
       throw error
     }
     data.synchronize()
+    duringSync?()
   }
 
   func resizeData(to size: UInt64) throws(Errno) {

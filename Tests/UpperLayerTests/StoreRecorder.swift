@@ -67,7 +67,8 @@
       mprotect(memory.baseAddress!, memory.count, PROT_READ)
     }
 
-    private typealias Handler = @convention(c) (Int32, UnsafeMutablePointer<siginfo_t>?, UnsafeMutableRawPointer?) -> Void
+    private typealias Handler =
+      @convention(c) (Int32, UnsafeMutablePointer<siginfo_t>?, UnsafeMutableRawPointer?) -> Void
 
     private static func install(_ signal: Int32, _ handler: @escaping Handler, _ former: inout sigaction) {
       var action = sigaction()
