@@ -235,6 +235,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   /// Answers a request, with an error if something of it failed.
   mutating func answer(_ tag: Int, bytes: UInt32) {
     inFlight &-= 1
+    // The driver takes the bytes out of the buffer when the ring is submitted: a tick in this wake must not empty it.
+    hasServedSinceTick = true
     if states[tag].hasFailed {
       counters.pointee.errors &+= 1
       transport.commit(tag, result: -EIO)

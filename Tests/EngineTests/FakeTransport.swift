@@ -104,8 +104,9 @@ final class FakeTransport: QueueTransport {
   private var idle = 0
   private let clock: Clock
   let firstTicket: Int
-  /// The server's life, where it may end before the requests do, and the answers that it has not handed over.
+  /// The server's life, where it may end before the requests do.
   private var life: ServerLife?
+  /// Answers that are not submitted yet.
   private var unsent: [(tag: Int, result: Int32)] = []
   /// Tags with which the worker is busy.
   private var working: Set<Int> = []
@@ -141,8 +142,18 @@ final class FakeTransport: QueueTransport {
   func fetch(_ tag: Int) { arm(tag) }
 
   func commit(_ tag: Int, result: Int32) {
-    // What a server has in its ring dies with it.
-    if life != nil { unsent.append((tag, result)) } else { answer(tag, result, data: nil) }
+    // The driver copies what was read when the ring is submitted; what a server has in its ring dies with it.
+    unsent.append((tag, result))
+  }
+
+  /// Submits the answers; false when the server dies meanwhile.
+  private func sendAnswers() -> Bool {
+    for (tag, result) in unsent {
+      if let life, !life.goesOn() { return false }
+      answer(tag, result, data: nil)
+    }
+    unsent = []
+    return !(life?.isDead ?? false)
   }
 
   private func answer(_ tag: Int, _ result: Int32, data: [UInt8]?) {
@@ -357,8 +368,8 @@ final class FakeTransport: QueueTransport {
         result = perform(work, upper)
         if result < 0, upper.isHurt { markFault(tag) }
       }
-      // Of zeroes that failed a part may be there.
-      if result == 0 || upper.isHurt, !work.isFlush, !work.isWrite, let number = owner[tag] {
+      let mayBeThere = result < 0 && upper.isHurt && (upper.leavesParts || !work.isWrite)
+      if !work.isFlush, mayBeThere || result == 0 && !work.isWrite, let number = owner[tag] {
         tickets[number].written = clock.tick()
       }
       return [Event(.worked, UInt32(tag), result: result)]
@@ -503,10 +514,8 @@ final class FakeTransport: QueueTransport {
 
   func submitAndWait() -> Bool {
     if !ready.isEmpty { complaints.append("waited with events unread") }
-    if let life {
-      guard send(life) else { return false }
-      life.passTurn()
-    }
+    guard sendAnswers() else { return false }
+    life?.passTurn()
     deliverRequests()
     if let mailbox {
       ready += mailbox.take()
@@ -582,16 +591,6 @@ final class FakeTransport: QueueTransport {
     var written = 0
     /// All.
     var total = 0
-  }
-
-  /// Hands the answers over that the server has put into its ring; false when it dies meanwhile.
-  private func send(_ life: ServerLife) -> Bool {
-    for (tag, result) in unsent {
-      guard life.goesOn() else { return false }
-      answer(tag, result, data: nil)
-    }
-    unsent = []
-    return !life.isDead
   }
 
   /// The server is dead: nothing of it goes on. What it had not answered is to be handed out again, in any order, for any
