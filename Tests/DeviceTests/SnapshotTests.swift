@@ -77,6 +77,30 @@ extension OnDevice {
       }
     }
 
+    @Test("a sparse upper over an image becomes a layer under load, and the image is the same when it is added again")
+    func sparse() throws {
+      let below = try WritableImage(.ext4, "--size", "32M")
+      let image = try WritableImage(.ext4, "--parent", below.config, "--sparse")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config, "--queues=2"))
+      let fio = try load(disk, scratch)
+      for number in 0..<3 {
+        usleep(200_000)
+        let report = try snapshot(disk, scratch("disk/\(number)"))
+        #expect(report.layerBytes > 4096)
+      }
+      let outcome = try fio.wait(seconds: 120)
+      #expect(outcome.succeeded, "\(outcome)")
+      try Warmblk.del(disk)
+      let again = try Warmblk.add(image.config)
+      let check = try load(again, scratch, checks: true).wait(seconds: 60)
+      #expect(check.succeeded, "\(check)")
+      try Warmblk.del(again)
+      for path in [image.config, scratch("disk/upper.data")] {
+        let inspected = try Warmblk.run("inspect", path, "--verify")
+        #expect(inspected.succeeded, "\(inspected)")
+      }
+    }
+
     @Test("a server that is killed in the middle of a snapshot leaves a disk with all that was acknowledged")
     func killed() throws {
       var random = SplitMix.announced("killed in a snapshot")
