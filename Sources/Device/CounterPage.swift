@@ -4,19 +4,23 @@ import Posix
 /// The counters of a device in a small file that the server maps: programs read them without asking the server, also
 /// when it is stuck or gone.
 ///
-///     0   u64  magic, "WBLKCNT" and the version, 2
+///     0   u64  magic, "WBLKCNT" and the version, 3
 ///     8   u32  queues
 ///     12  u32  bytes per queue, 64
 ///     16  u32  where the histograms begin, a multiple of 4096
-///     20  u32  bytes per queue of histograms, 4096
+///     20  u32  bytes per queue of histograms, 8192
 ///     24       what is being recorded, `RecordingCounts`
 ///     64       one `QueueCounters` per queue
 ///     …        per queue one `LatencyHistogram` for each class: 256 u64
 ///
-/// Version 1 ended after the counters.
+/// Version 2 had the first two classes, and 4096 bytes per queue of histograms. Version 1 ended after the counters.
 public final class CounterPage: @unchecked Sendable {
-  private static let magic: UInt64 = 0x0254_4e43_4b4c_4257
-  private static let magic1: UInt64 = 0x0154_4e43_4b4c_4257
+  private static let magic: UInt64 = 0x0354_4e43_4b4c_4257
+  /// Classes of the histograms that each version has, by its magic.
+  private static let classes: [UInt64: ArraySlice<LatencyHistogram.Class>] = [
+    magic: LatencyHistogram.Class.allCases[...], 0x0254_4e43_4b4c_4257: LatencyHistogram.Class.allCases[..<2],
+    0x0154_4e43_4b4c_4257: [],
+  ]
   private static let recordingOffset = 24
   private static let headerBytes = 64
   private static let stride = 64
@@ -48,12 +52,13 @@ public final class CounterPage: @unchecked Sendable {
     memory.base.storeBytes(of: Self.magic, as: UInt64.self)
   }
 
-  /// Goes on with the file of a server that is gone, or makes one where it is not what `queues` queues need. What was being
-  /// recorded is not any more.
+  /// Goes on with the file of a server that is gone, or makes one where it is not what `queues` queues need: with the counts
+  /// of the old one if that is only of an earlier version. What was being recorded is not any more.
   public init(continuing path: String, queues: Int) throws(Errno) {
-    let reading = try? Self.read(path)
-    if reading == nil || reading?.counters.count != queues || reading?.latencies.isEmpty ?? true {
-      _ = try CounterPage(path: path, queues: queues)
+    let reading = (try? Self.read(path)).flatMap { $0.counters.count == queues ? $0 : nil }
+    if reading?.latencies.count != LatencyHistogram.Class.allCases.count {
+      let page = try CounterPage(path: path, queues: queues)
+      if let reading { page.take(reading) }
     }
     let file = try Descriptor.open(path, O_RDWR)
     memory = try MemoryMapping(
@@ -61,6 +66,12 @@ public final class CounterPage: @unchecked Sendable {
       flags: MAP_SHARED, file: file.rawValue, offset: 0)
     self.queues = queues
     setRecording(nil)
+  }
+
+  /// Has a new page begin with `reading`, which is of as many queues. What it has of all of them together is the first one's.
+  private func take(_ reading: Reading) {
+    for (queue, counts) in reading.counters.enumerated() { counters(queue).pointee = counts }
+    if queues > 0 { for (kind, histogram) in reading.latencies { latencies(0).set(kind, histogram) } }
   }
 
   /// The counters of a queue, for its thread.
@@ -111,7 +122,7 @@ extension CounterPage {
     public var counters: [QueueCounters]
     /// What is being recorded; nil when nothing is.
     public var recording: RecordingCounts?
-    /// Of all queues together, by class; empty where a server of an earlier version counts.
+    /// Of all queues together, by class; without those that a server of an earlier version does not time.
     public var latencies: [LatencyHistogram.Class: LatencyHistogram]
   }
 
@@ -129,23 +140,24 @@ extension CounterPage {
   private static func parse(_ bytes: UnsafeRawBufferPointer) -> Reading? {
     guard bytes.count >= headerBytes else { return nil }
     let found = bytes.load(as: UInt64.self)
-    guard found == magic || found == magic1, bytes.load(fromByteOffset: 12, as: UInt32.self) == UInt32(stride)
+    guard let classes = classes[found], bytes.load(fromByteOffset: 12, as: UInt32.self) == UInt32(stride)
     else { return nil }
     let queues = Int(bytes.load(fromByteOffset: 8, as: UInt32.self))
     guard queues <= (bytes.count - headerBytes) / stride else { return nil }
     let counters = (0..<queues).map { bytes.load(fromByteOffset: headerBytes + $0 * stride, as: QueueCounters.self) }
     var reading = Reading(counters: counters, recording: nil, latencies: [:])
-    if found == magic1 { return reading }
+    if classes.isEmpty { return reading }
     let recording = bytes.load(fromByteOffset: recordingOffset, as: RecordingCounts.self)
     if recording.since != 0 { reading.recording = recording }
     let offset = Int(bytes.load(fromByteOffset: 16, as: UInt32.self))
-    guard offset % page == 0, bytes.load(fromByteOffset: 20, as: UInt32.self) == UInt32(LatencyCounts.bytes),
-      offset <= bytes.count, queues <= (bytes.count - offset) / LatencyCounts.bytes
+    let latencyBytes = classes.count * LatencyHistogram.bucketCount * 8
+    guard offset % page == 0, bytes.load(fromByteOffset: 20, as: UInt32.self) == UInt32(latencyBytes),
+      offset <= bytes.count, queues <= (bytes.count - offset) / latencyBytes
     else { return nil }
-    for kind in LatencyHistogram.Class.allCases {
+    for kind in classes {
       var sums = [UInt64](repeating: 0, count: LatencyHistogram.bucketCount)
       for queue in 0..<queues {
-        let start = offset + queue * LatencyCounts.bytes + kind.rawValue * LatencyHistogram.bucketCount * 8
+        let start = offset + queue * latencyBytes + kind.rawValue * LatencyHistogram.bucketCount * 8
         for bucket in sums.indices { sums[bucket] &+= bytes.load(fromByteOffset: start + bucket * 8, as: UInt64.self) }
       }
       reading.latencies[kind] = LatencyHistogram(counts: sums)

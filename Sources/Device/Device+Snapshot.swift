@@ -36,11 +36,6 @@ extension Device {
   /// Throws when no snapshot can be made of the device as it is.
   public func checkSnapshot() throws(DeviceError) {
     guard let upper else { throw .invalidOption("\(path) cannot be written: there is nothing to make a layer of") }
-    if upper.kind == .sparse {
-      throw .invalidOption(
-        "\(upper.files.data) is a sparse writable layer, which cannot be sealed where it is: take \(path) away and make a "
-          + "layer of it with `warmblk commit`")
-    }
     if frozen != nil {
       throw .invalidOption("the last snapshot of \(path) is not finished: try again")
     }

@@ -1,13 +1,18 @@
 /// How long requests of a class took, in buckets that grow with the time: eight for each power of two, so that a bucket's
 /// bounds are 12.5 % apart.
 public struct LatencyHistogram: Equatable, Sendable {
-  /// Classes of requests, each with a histogram of its own. Requests that the kernel answers by itself after a read of
-  /// one uncompressed extent, and those that are zeroes as a whole, are not timed.
+  /// Classes of requests, each with a histogram of its own. Reads that the kernel answers by itself after one of an
+  /// uncompressed extent, and those that are zeroes as a whole, are not timed. DISCARD and WRITE_ZEROES are not either: how
+  /// long they take is a matter of how much they cover.
   public enum Class: Int, CaseIterable, Sendable {
-    /// Served with what this machine had.
+    /// Reads that were served with what this machine had.
     case local
-    /// Had to wait for bytes of the network.
+    /// Reads that had to wait for bytes of the network.
     case remote
+    /// WRITEs. Of one that is not to stay in a cache, until it was durable.
+    case write
+    /// FLUSHes.
+    case flush
   }
 
   /// Buckets of a histogram.
@@ -63,6 +68,24 @@ public struct LatencyHistogram: Equatable, Sendable {
     return Self.end(ofBucket: Self.bucketCount - 1)
   }
 
+  /// All times together, seconds, up to 12.5 % too large.
+  public var sum: Double {
+    counts.enumerated().reduce(0) { $0 + Double($1.element) * Double(Self.end(ofBucket: $1.offset)) } / 1e9
+  }
+
+  /// How many requests took less than each power of two from 4 us to 17 s, `end` seconds.
+  public var octaves: [(end: Double, count: UInt64)] {
+    let first = 4096
+    var sum: UInt64 = 0
+    var octaves: [(end: Double, count: UInt64)] = []
+    for (bucket, count) in counts.enumerated() {
+      sum &+= count
+      let end = Self.end(ofBucket: bucket)
+      if end >= first, end <= first << 22, bucket % 8 == 7 { octaves.append((Double(end) / 1e9, sum)) }
+    }
+    return octaves
+  }
+
   /// What came after `earlier`, a histogram of the same requests.
   public func since(_ earlier: LatencyHistogram) -> LatencyHistogram {
     LatencyHistogram(counts: zip(counts, earlier.counts).map { $0 >= $1 ? $0 - $1 : 0 })
@@ -78,11 +101,17 @@ public struct LatencyHistogram: Equatable, Sendable {
 struct LatencyCounts: BitwiseCopyable, @unchecked Sendable {
   let counts: UnsafeMutablePointer<UInt64>
 
-  /// Bytes of a queue's histograms: a page.
+  /// Bytes of a queue's histograms: two pages.
   static let bytes = LatencyHistogram.Class.allCases.count * LatencyHistogram.bucketCount * 8
 
   @inline(__always)
   func add(_ kind: LatencyHistogram.Class, _ nanoseconds: UInt64) {
     counts[kind.rawValue &* LatencyHistogram.bucketCount &+ LatencyHistogram.bucket(nanoseconds)] &+= 1
+  }
+
+  /// Makes a class's histogram another one, before its thread adds to it.
+  func set(_ kind: LatencyHistogram.Class, _ histogram: LatencyHistogram) {
+    let start = counts + kind.rawValue * LatencyHistogram.bucketCount
+    for (bucket, count) in histogram.counts.enumerated() { start[bucket] = count }
   }
 }

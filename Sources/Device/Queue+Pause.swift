@@ -34,9 +34,10 @@ extension Queue where Transport: ~Copyable {
     pauseReply = nil
   }
 
-  /// Keeps a request for the end of the pause.
+  /// Keeps a request for the end of the pause. The time until then is a part of what it takes.
   @inline(never)
   mutating func hold(_ tag: Int) {
+    states[tag].arrival = arrivalTime()
     held[heldCount] = UInt32(truncatingIfNeeded: tag)
     heldCount += 1
   }
@@ -44,6 +45,11 @@ extension Queue where Transport: ~Copyable {
   private mutating func takeHeld() {
     let count = heldCount
     heldCount = 0
-    for place in 0..<count { arrive(Int(held[place])) }
+    for place in 0..<count {
+      let tag = Int(held[place])
+      eventTime = states[tag].arrival
+      arrive(tag)
+    }
+    eventTime = 0
   }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 import Ublk
 import UpperLayer
 
@@ -13,6 +14,8 @@ import UpperLayer
 ///
 /// Requests that are under way at the same time may be served in any order; each of the upper's calls is all or nothing
 /// for a sector.
+///
+/// WRITEs and FLUSHes are timed. What is answered together shares one look at the clock.
 extension Queue where Transport: ~Copyable {
   /// A request that is not a read has arrived.
   @inline(never)
@@ -20,6 +23,7 @@ extension Queue where Transport: ~Copyable {
     guard source.upper != nil, let operation = Request.Operation(rawValue: request.operationNumber) else {
       return refuse(tag, request)
     }
+    states[tag].arrival = arrivalTime()
     switch operation {
     case .write:
       guard isInside(request), fitsBuffer(request) else { return refuse(tag, request) }
@@ -47,15 +51,20 @@ extension Queue where Transport: ~Copyable {
   mutating func writeGathered() {
     let count = writes.count
     let result = transport.writeNow(writes.pieces(0, count))
+    var now = monotonicNanoseconds()
     for place in 0..<count {
-      let own = result == 0 || count == 1 ? result : transport.writeNow(writes.pieces(place, 1))
-      finishWrite(place, own)
+      var own = result
+      if result != 0, count > 1 {
+        own = transport.writeNow(writes.pieces(place, 1))
+        now = monotonicNanoseconds()
+      }
+      finishWrite(place, own, now)
     }
     writes.removeAll()
   }
 
   @inline(__always)
-  private mutating func finishWrite(_ place: Int, _ result: Int32) {
+  private mutating func finishWrite(_ place: Int, _ result: Int32, _ now: UInt64) {
     let owner = writes.owner(place)
     let tag = Int(owner.tag)
     let bytes = writes.bytes(place)
@@ -65,11 +74,12 @@ extension Queue where Transport: ~Copyable {
     }
     if result != 0 {
       counters.pointee.fail(.write, layer: source.upperLayer, offset: writes.sector(place) << 9, code: -result)
-      return answerChange(tag, result)
+    } else {
+      counters.pointee.writtenBytes &+= UInt64(bytes)
+      if owner.goesThroughCache { return flush(tag, bytes: bytes) }
     }
-    counters.pointee.writtenBytes &+= UInt64(bytes)
-    if owner.goesThroughCache { return flush(tag, bytes: bytes) }
-    answerChange(tag, Int32(truncatingIfNeeded: bytes))
+    latencies.add(.write, now &- states[tag].arrival)
+    answerChange(tag, result != 0 ? result : Int32(truncatingIfNeeded: bytes))
   }
 
   /// Has a request wait for the flush at the end of the wake; `bytes` is what its answer says if that succeeds.
@@ -84,9 +94,10 @@ extension Queue where Transport: ~Copyable {
   @inline(never)
   mutating func flushGathered() {
     let result = transport.flushNow()
+    let now = monotonicNanoseconds()
     for place in 0..<flushCount {
       let tag = Int(flushes[place])
-      if let result { finishWork(tag, result: result) } else { transport.work(.flush, tag: tag) }
+      if let result { finishWork(tag, result: result, now: now) } else { transport.work(.flush, tag: tag) }
     }
     flushCount = 0
   }
@@ -98,7 +109,7 @@ extension Queue where Transport: ~Copyable {
   }
 
   /// The worker is done with a request. Of one that it has written, and not only flushed, `result` is how many bytes.
-  mutating func finishWork(_ tag: Int, result: Int32) {
+  mutating func finishWork(_ tag: Int, result: Int32, now: UInt64) {
     let request = transport.request(tag)
     let isZeroing =
       request.operationNumber == Request.Operation.discard.rawValue
@@ -113,6 +124,7 @@ extension Queue where Transport: ~Copyable {
       if isFlush { counters.pointee.flushes &+= 1 }
       if result > 0 { counters.pointee.writtenBytes &+= UInt64(result) }
     }
+    if !isZeroing { latencies.add(isWrite ? .write : .flush, now &- states[tag].arrival) }
     answerChange(tag, result < 0 ? result : Int32(truncatingIfNeeded: states[tag].bytes))
   }
 

@@ -88,7 +88,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
   private var hasServedSinceTick = false
   private var givesMemoryBack = false
   /// When the transport last came back, once somebody has asked; 0 before that.
-  private var eventTime: UInt64 = 0
+  var eventTime: UInt64 = 0
 
   init(
     transport: consuming Transport, source: QueueSource, depth: Int, pages: consuming RequestPages,
@@ -157,7 +157,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     case Event.Kind.fetched.rawValue:
       finishFetch(event.index, result: event.result)
     case Event.Kind.worked.rawValue:
-      finishWork(event.index, result: event.result)
+      finishWork(event.index, result: event.result, now: monotonicNanoseconds())
     case Event.Kind.order.rawValue:
       takeOrder()
     default:
@@ -249,7 +249,8 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     }
   }
 
-  /// When a request that was just found in the ring arrived there. All that were found at once share one look at the clock.
+  /// When a request that was just found in the ring arrived there. All that were found at once share one look at the clock;
+  /// one that was held arrived when it was found.
   @inline(__always)
   mutating func arrivalTime() -> UInt64 {
     if eventTime == 0 { eventTime = monotonicNanoseconds() }

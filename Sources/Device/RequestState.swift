@@ -21,7 +21,7 @@ struct RequestState: BitwiseCopyable {
   var hasFailed: Bool
   /// Whether bytes of it had to be brought first.
   var hasWaited: Bool
-  /// When it arrived, as `monotonicNanoseconds` tells it; 0 for one that is not timed.
+  /// When it arrived, as `monotonicNanoseconds` tells it; 0 for a read that is not timed.
   var arrival: UInt64
 
   /// Operations that a tag may have in flight.

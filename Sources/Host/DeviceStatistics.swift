@@ -38,11 +38,16 @@ public struct DeviceStatistics: Encodable, Sendable {
   public var flushes: UInt64?
   /// Requests that failed.
   public var errors: UInt64
-  /// Requests that were served with what this machine had. Those that the kernel answers by itself, after a read of one
+  /// Reads that were served with what this machine had. Those that the kernel answers by itself, after a read of one
   /// extent of an uncompressed layer, and those that are nothing but zeroes, are not timed.
   public var local: Latency
-  /// Requests that waited for the network.
+  /// Reads that waited for the network.
   public var network: Latency
+  /// Writes; those that went through the cache until they were durable. Nil when the disk is read-only, or its server is
+  /// of a version that does not time them.
+  public var write: Latency?
+  /// FLUSHes; nil as `write` is. What gives space back, DISCARD and WRITE_ZEROES, is not timed.
+  public var flush: Latency?
   /// What the store of its remote layers has done; nil without any.
   public var store: StoreSnapshot?
   /// What is in the writable layer; nil without one.
@@ -55,7 +60,7 @@ public struct DeviceStatistics: Encodable, Sendable {
   private var histograms: [LatencyHistogram.Class: LatencyHistogram]
 
   private enum CodingKeys: CodingKey {
-    case id, requests, bytes, writtenBytes, flushes, errors, local, network, store, upper, warm, recording
+    case id, requests, bytes, writtenBytes, flushes, errors, local, network, write, flush, store, upper, warm, recording
   }
 
   /// Of device `id` since it was made.
@@ -68,13 +73,14 @@ public struct DeviceStatistics: Encodable, Sendable {
       try CounterPage.read(path)
     }
     let total = reading.counters.total
-    let histograms = reading.latencies
+    let histograms = reading.latencies(isWritable: state.upper != nil)
     return DeviceStatistics(
       id: id, requests: total.requests, bytes: total.bytes,
       writtenBytes: state.upper.map { _ in total.writtenBytes }, flushes: state.upper.map { _ in total.flushes },
       errors: total.errors,
       local: Latency(histograms[.local] ?? LatencyHistogram()),
       network: Latency(histograms[.remote] ?? LatencyHistogram()),
+      write: histograms[.write].map(Latency.init), flush: histograms[.flush].map(Latency.init),
       store: RemoteStatus.read(directory.remotePath(id))?.counts,
       upper: UpperStatus.read(directory.upperPath(id)), warm: WarmStatus.read(directory.warmPath(id)),
       recording: state.server.isAlive ? reading.recording : nil, histograms: histograms)
@@ -96,7 +102,16 @@ public struct DeviceStatistics: Encodable, Sendable {
     }
     change.local = Latency(change.histograms[.local] ?? LatencyHistogram())
     change.network = Latency(change.histograms[.remote] ?? LatencyHistogram())
+    change.write = change.histograms[.write].map(Latency.init)
+    change.flush = change.histograms[.flush].map(Latency.init)
     return change
+  }
+}
+
+extension CounterPage.Reading {
+  /// The histograms that a device can have something in: a read-only one has no writes.
+  func latencies(isWritable: Bool) -> [LatencyHistogram.Class: LatencyHistogram] {
+    latencies.filter { isWritable || $0.key == .local || $0.key == .remote }
   }
 }
 

@@ -70,7 +70,7 @@ struct OpenedUpper {
       let config = try ImageConfig.load(path)
       try config.requireSupported(upper: .readOnly(pendingFolder: ""))
       if config.upper.data == nil {
-        throw .refused("\(config.name): has no `upper`, so there is nothing to seal or to resize")
+        throw .refused("\(config.name): has no `upper`: it is not writable")
       }
       return .image(config)
     }

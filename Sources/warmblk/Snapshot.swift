@@ -27,7 +27,8 @@ struct Snapshot: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The folder of the new upper, upper.data and upper.index: a new one, or one without these.", valueName: "dir"))
+      "The folder of the new upper, upper.data and upper.index, append-only: a new one, or one without these.",
+      valueName: "dir"))
   var newUpper: String
 
   @Option(help: ArgumentHelp("Seconds to wait for it: a large upper is flushed and indexed.", valueName: "seconds"))

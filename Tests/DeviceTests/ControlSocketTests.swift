@@ -92,7 +92,9 @@ extension OnDevice {
       #expect(p50 >= 256 && p50 <= after.local.p99 ?? 0 && after.local.p99 ?? 0 <= after.local.p999 ?? 0)
       #expect(after.local.p999 ?? 0 <= after.local.max ?? 0 && after.local.max ?? 0 < 60_000_000_000)
       let table = try Warmblk.run("stats", "-n", "\(disk.id)")
-      #expect(table.succeeded && table.output.contains("served here") && table.output.contains("P99.9"), "\(table)")
+      #expect(
+        table.succeeded && table.output.contains("reads served here") && !table.output.contains("writes")
+          && table.output.contains("P99.9"), "\(table)")
       usleep(1_500_000)
       try Warmblk.del(disk)
       let watched = try watch.wait(seconds: 10)
@@ -102,6 +104,44 @@ extension OnDevice {
         lines.first?.first == "SECOND" && lines.dropFirst().contains { $0.count > 3 && (Int($0[1]) ?? 0) > 0 },
         "\(watched)")
       #expect(try Warmblk.run("stats", "-n", "\(disk.id)").errors.contains("there is no device"))
+    }
+
+    @Test(
+      "stats and metrics have the times of a writable disk's writes and flushes, and a new server goes on with them")
+    func writeTimes() throws {
+      struct Statistics: Decodable {
+        struct Latency: Decodable { var requests: UInt64, p50: UInt64?, max: UInt64? }
+        var local: Latency, write: Latency?, flush: Latency?, flushes: UInt64?
+      }
+      func statistics(_ disk: Disk) throws -> Statistics {
+        try Warmblk.decoded(try Warmblk.run("stats", "-n", "\(disk.id)", "--json").output)
+      }
+      let image = try WritableImage(.ext4, "--size", "32M")
+      let disk = try Warmblk.add(image.config)
+      let watch = try Warmblk.start(["stats", "-n", "\(disk.id)", "--watch"])
+      let before = try statistics(disk)
+      let writes = try #require(before.write).requests
+      try need(
+        "dd", "if=/dev/zero", "of=\(disk.path)", "bs=4k", "count=200", "oflag=direct", "conv=fsync", "status=none")
+      let after = try statistics(disk)
+      let (write, flush) = (try #require(after.write), try #require(after.flush))
+      #expect(write.requests - writes == 200 && flush.requests > 0 && flush.requests <= after.flushes ?? 0)
+      for latency in [write, flush] {
+        let p50 = try #require(latency.p50)
+        #expect(p50 >= 256 && p50 <= latency.max ?? 0 && latency.max ?? .max < 60_000_000_000)
+      }
+      let table = try Warmblk.run("stats", "-n", "\(disk.id)")
+      #expect(table.output.contains("\nwrites ") && table.output.contains("\nflushes "), "\(table)")
+      let metrics = try Warmblk.run("metrics")
+      let labels = "{device=\"\(disk.id)\",image=\"\(image.config)\"}"
+      #expect(metrics.output.contains("warmblk_write_seconds_count\(labels) \(write.requests)\n"), "\(metrics)")
+      usleep(1_500_000)
+      #expect(try Warmblk.start(["upgrade", "-n", "\(disk.id)"]).wait(seconds: 60).succeeded)
+      #expect(try statistics(disk).write?.requests ?? 0 >= write.requests)
+      try Warmblk.del(disk)
+      let watched = try watch.wait(seconds: 10)
+      let head = watched.output.split(separator: "\n").first ?? ""
+      #expect(watched.succeeded && head.contains("WRITES") && head.contains("FLUSHES"), "\(watched)")
     }
   }
 }

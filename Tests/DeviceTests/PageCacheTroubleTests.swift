@@ -77,6 +77,24 @@ extension OnDevice {
       print("signal \(signal): all of it was gone after \(Double(monotonicNanoseconds() - began) / 1e9) s")
     }
 
+    @Test("go on with the next server when theirs is killed while a read of it waits")
+    func recovered() throws {
+      let disk = try addWaiting()
+      let reading = try #require(Guest.holders().first)
+      kill(try #require(try Warmblk.row(disk).pid), SIGKILL)
+      try need(Guest.binary, "recover", "-n", "\(disk.id)", "--timeout", "60", seconds: 70)
+      _ = try Warmblk.warmth(disk) { $0.state == "held" }
+      // The process that waits in a read has nobody to tell it, and goes once that is answered; the next one holds the disk.
+      #expect(Guest.holders().count == 2 && Guest.holders().contains(reading), "\(Guest.holders())")
+      try registry.start()
+      let isAlone = Deadline(milliseconds: 30_000).wait(interval: 20) {
+        Guest.holders().count == 1 && !Guest.holders().contains(reading)
+      }
+      #expect(isAlone, "\(Guest.holders())")
+      try disk.reading(direct: true) { try $0.compare(with: sample.content(), "after the death") }
+      try Warmblk.del(disk)
+    }
+
     @Test("are handed over after the deadline, and filled when the registry is back")
     func deadline() throws {
       let (disk, outcome) = try add(

@@ -66,9 +66,16 @@ extension OnDevice {
         let config = try sample.config(scratch)
         let outcome = try Warmblk.run("export", config, scratch("exported"), "--cache", scratch("cache-true"))
         #expect(outcome.succeeded, "\(outcome)")
+        let merging = try Warmblk.run(
+          "merge", "--config", config, "-o", scratch("flat"), "--compress", "lz4", "--cache", scratch("cache-true"))
+        #expect(merging.succeeded, "\(merging)")
       }
       #expect(requests.isEmpty, "\(requests)")
       #expect(try run("cmp", sample.raw, scratch("exported")).succeeded)
+      let flat = try Warmblk.add(
+        try scratch.write("flat.json", "{\"lowers\": [{\"file\": \"\(scratch("flat"))\"}]}"))
+      try flat.reading(direct: true) { try $0.compare(with: content, "merged") }
+      try Warmblk.del(flat)
     }
 
     @Test("a layer that the background download completed is checked, and lands in the layer's folder")

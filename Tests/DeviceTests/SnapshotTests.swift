@@ -35,6 +35,24 @@ extension OnDevice {
         ] + (checks ? ["--verify_only"] : ["--rate_iops=,120", "--do_verify=1"]))
     }
 
+    /// Adds an image again, checks what `load` has written, and removes it; the layers that it had.
+    @discardableResult
+    private func checkAgain(_ config: String, _ scratch: Scratch) throws -> [String] {
+      let disk = try Warmblk.add(config)
+      let layers = try #require(try Warmblk.row(disk).layers)
+      let check = try load(disk, scratch, checks: true).wait(seconds: 60)
+      #expect(check.succeeded, "\(check)")
+      try Warmblk.del(disk)
+      return layers
+    }
+
+    private func inspect(_ paths: String...) throws {
+      for path in paths {
+        let inspected = try Warmblk.run("inspect", path, "--verify")
+        #expect(inspected.succeeded, "\(inspected)")
+      }
+    }
+
     @Test(
       "twenty snapshots under load: nothing is lost, the pauses are short, and the image is the same when it is added again"
     )
@@ -66,15 +84,26 @@ extension OnDevice {
 
       // The folder can be moved, but for what is elsewhere.
       try need("mv", scratch("disk"), scratch("moved"))
-      let again = try Warmblk.add(scratch("moved/image.json"))
-      #expect(try Warmblk.row(again).layers?.count == 20)
-      let check = try load(again, scratch, checks: true).wait(seconds: 60)
-      #expect(check.succeeded, "\(check)")
-      try Warmblk.del(again)
-      for path in [scratch("moved/image.json"), scratch("moved/upper.data")] {
-        let inspected = try Warmblk.run("inspect", path, "--verify")
-        #expect(inspected.succeeded, "\(inspected)")
+      #expect(try checkAgain(scratch("moved/image.json"), scratch).count == 20)
+      try inspect(scratch("moved/image.json"), scratch("moved/upper.data"))
+    }
+
+    @Test("a sparse upper over an image becomes a layer under load, and the image is the same when it is added again")
+    func sparse() throws {
+      let below = try WritableImage(.ext4, "--size", "32M")
+      let image = try WritableImage(.ext4, "--parent", below.config, "--sparse")
+      let (scratch, disk) = (image.scratch, try Warmblk.add(image.config, "--queues=2"))
+      let fio = try load(disk, scratch)
+      for number in 0..<3 {
+        usleep(200_000)
+        let report = try snapshot(disk, scratch("disk/\(number)"))
+        #expect(report.layerBytes > 4096)
       }
+      let outcome = try fio.wait(seconds: 120)
+      #expect(outcome.succeeded, "\(outcome)")
+      try Warmblk.del(disk)
+      try checkAgain(image.config, scratch)
+      try inspect(image.config, scratch("disk/upper.data"))
     }
 
     @Test("a server that is killed in the middle of a snapshot leaves a disk with all that was acknowledged")
@@ -102,10 +131,7 @@ extension OnDevice {
       let outcome = try fio.wait(seconds: 120)
       #expect(outcome.succeeded, "\(outcome)")
       try Warmblk.del(disk)
-      let again = try Warmblk.add(image.config)
-      let check = try load(again, scratch, checks: true).wait(seconds: 60)
-      #expect(check.succeeded, "\(check)")
-      try Warmblk.del(again)
+      try checkAgain(image.config, scratch)
     }
 
     @Test("compacting under load gives space back and changes nothing; a snapshot interrupts it")
@@ -145,10 +171,7 @@ extension OnDevice {
       _ = try last.wait(seconds: 10)
       let offline = try Warmblk.run("compact", "--config", image.config, "--json")
       #expect(offline.succeeded, "\(offline)")
-      let again = try Warmblk.add(image.config)
-      let check = try load(again, scratch, checks: true).wait(seconds: 60)
-      #expect(check.succeeded, "\(check)")
-      try Warmblk.del(again)
+      try checkAgain(image.config, scratch)
     }
 
     @Test("a new upper on a file system that the server does not see is used all the same")
@@ -163,11 +186,7 @@ extension OnDevice {
       #expect(fio.succeeded, "\(fio)")
       _ = try snapshot(disk, scratch("disk/2"))
       try Warmblk.del(disk)
-      let again = try Warmblk.add(image.config)
-      #expect(try Warmblk.row(again).layers == [image.data, scratch("mnt/upper/upper.data")])
-      let check = try load(again, scratch, checks: true).wait(seconds: 60)
-      #expect(check.succeeded, "\(check)")
-      try Warmblk.del(again)
+      #expect(try checkAgain(image.config, scratch) == [image.data, scratch("mnt/upper/upper.data")])
       try need("umount", scratch("mnt"))
     }
 

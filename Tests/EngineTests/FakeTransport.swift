@@ -78,6 +78,8 @@ final class FakeTransport: QueueTransport {
   /// Whether the upper is in memory, so that flushes are done at once; and how often that was so.
   var flushesNow = false
   private(set) var flushesHere = 0
+  /// Milliseconds that each flush takes besides.
+  var flushMilliseconds: UInt32 = 0
   /// Writes for which the layers below were read.
   private(set) var waitingWrites = 0
   private(set) var wants = 0
@@ -381,6 +383,7 @@ final class FakeTransport: QueueTransport {
       switch work {
       case .flush:
         let now = clock.tick()
+        usleep(flushMilliseconds * 1000)
         try upper.flush()
         lastFlush = now
       case .zero(let sector, let sectors, let keepsSpace):

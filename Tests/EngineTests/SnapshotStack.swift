@@ -35,6 +35,8 @@ final class SnapshotStack {
   }
 
   private(set) var upper: Upper
+  /// Milliseconds that each pause takes besides.
+  var pauseMilliseconds: UInt32 = 0
   private var table: LayerTable
   private var map: Map?
   private var sealed: [Sealed] = []
@@ -134,7 +136,10 @@ final class SnapshotStack {
   private func pause(
     _ files: [LayerFile], _ body: () throws(DeviceError) -> PausePoint.Change?
   ) throws(DeviceError) -> UInt64 {
-    try QueuePause.run(points, files, Deadline(milliseconds: 10_000), hasEnded: { false }, body)
+    try QueuePause.run(points, files, Deadline(milliseconds: 10_000), hasEnded: { false }) { () throws(DeviceError) in
+      usleep(pauseMilliseconds * 1000)
+      return try body()
+    }
   }
 
   private func errno(_ body: () throws(Errno) -> Void) throws(DeviceError) {

@@ -26,6 +26,10 @@ final class WriteRun: @unchecked Sendable {
     var extra: [Request] = []
     /// Snapshots that are made meanwhile.
     var snapshots = 0
+    /// Milliseconds that each of their pauses takes besides.
+    var pauseMilliseconds: UInt32 = 0
+    /// Milliseconds that each flush takes besides.
+    var flushMilliseconds: UInt32 = 0
   }
 
   let stack: TestStack
@@ -37,6 +41,7 @@ final class WriteRun: @unchecked Sendable {
   private(set) var failedPauses = 0
   private(set) var transports: [FakeTransport] = []
   private(set) var counters = QueueCounters()
+  private(set) var latencies: [LatencyHistogram.Class: LatencyHistogram] = [:]
   private let folder: Scratch
   private let wish: Wish
 
@@ -96,6 +101,7 @@ final class WriteRun: @unchecked Sendable {
       }
       points += [point].compactMap(\.self)
       transport.flushesNow = isInMemory
+      transport.flushMilliseconds = wish.flushMilliseconds
       transports.append(transport)
       let job = QueueJob(
         pages: pages, transport: transport, source: source, depth: depth, counters: page.counters(number),
@@ -111,6 +117,7 @@ final class WriteRun: @unchecked Sendable {
     }
     if wish.snapshots > 0 {
       let snapshots = SnapshotStack(stack, upper, table, points, folder)
+      snapshots.pauseMilliseconds = wish.pauseMilliseconds
       self.snapshots = snapshots
       for number in 0..<wish.snapshots {
         usleep(UInt32.random(in: 0..<3000, using: &random))
@@ -130,6 +137,7 @@ final class WriteRun: @unchecked Sendable {
     }
     for thread in threads { #expect(thread.join(Deadline(milliseconds: 60_000)), "a queue hangs") }
     counters = page.snapshot.total
+    latencies = try CounterPage.read(folder("counters")).latencies
     #expect(failures.withLock { $0 }.isEmpty)
     withExtendedLifetime(table) {}
   }

@@ -127,12 +127,12 @@ struct WriteTests {
     }
   }
 
-  @Test("makes one snapshot after the other while requests come, and loses nothing")
-  func snapshots() throws {
+  @Test("makes one snapshot after the other while requests come, and loses nothing", arguments: kinds)
+  func snapshots(_ kind: UpperFiles.Kind) throws {
     var underLoad = 0
     var longest: UInt64 = 0
     for seed in TestRun.seeds(3) {
-      let run = try WriteRun(seed, .init(queues: 2, requests: 500, snapshots: 20))
+      let run = try WriteRun(seed, .init(queues: 2, requests: 500, kind: kind, snapshots: 20))
       run.check(seed)
       #expect(run.counters.errors == 0, "seed \(seed)")
       try run.checkReopened(seed)
@@ -143,13 +143,15 @@ struct WriteTests {
     #expect(underLoad > 10, "only \(underLoad) snapshots were made under load")
   }
 
-  @Test("goes on as before when a pause fails, and passes errors to whom they concern across snapshots")
-  func failedPauses() throws {
+  @Test(
+    "goes on as before when a pause fails, and passes errors to whom they concern across snapshots", arguments: kinds)
+  func failedPauses(_ kind: UpperFiles.Kind) throws {
     var failed = 0
     for seed in TestRun.seeds(6) {
       let faults = FakeTransport.Faults(
         error: 40, shortRead: 9, interruption: 9, writeError: 30, flushError: 9, zeroError: 9, registration: 2)
-      let run = try WriteRun(seed, .init(queues: 2, requests: 250, faults: faults, sectors: 600, snapshots: 5))
+      let run = try WriteRun(
+        seed, .init(queues: 2, requests: 250, faults: faults, sectors: 600, kind: kind, snapshots: 5))
       run.check(seed)
       failed += run.failedPauses
     }

@@ -40,6 +40,60 @@ struct RunDirectoryTests {
     }
   }
 
+  @Test("has times of writes and flushes for a writable device whose server takes them, in statistics and metrics")
+  func changes() throws {
+    try withDirectory { directory in
+      let path = directory.countersPath(3)
+      _ = try CounterPage(path: path, queues: 1)
+      // In the page of histograms that begins at 4096, the third and the fourth: three writes of 6 to 6.5 us, one
+      // of more than 34 min, two flushes.
+      let file = try Descriptor.open(path, O_RDWR)
+      func put(_ count: UInt64, _ kind: Int, _ bucket: Int) throws {
+        let offset = 4096 + (kind * 256 + bucket) * 8
+        try withUnsafeBytes(of: count) { try file.writeFully($0, at: UInt64(offset)) }
+      }
+      try put(3, 2, 28)
+      try put(1, 2, 255)
+      try put(2, 3, 0)
+      var state = state(3)
+      try directory.write(state)
+      var found = try DeviceStatistics.read(3, directory)
+      #expect(found.write == nil && found.flush == nil)
+      var metrics = try MetricsText.all(directory)
+      #expect(metrics.contains("warmblk_local_read_seconds_count{device=\"3\",image=\"/c\"} 0\n"))
+      #expect(!metrics.contains("write_seconds") && !metrics.contains("flush_seconds"))
+
+      state.upper = .init(data: "/d", index: "/i")
+      try directory.write(state)
+      let before = found
+      found = try DeviceStatistics.read(3, directory)
+      #expect(found.write?.requests == 4 && found.write?.p50 == 6656 && found.write?.max ?? 0 > 2_000_000_000_000)
+      #expect(found.flush?.requests == 2 && found.flush?.max == 128 && found.local.requests == 0)
+      #expect(found.since(before).write?.requests == 4 && found.since(found).flush?.requests == 0)
+      metrics = try MetricsText.all(directory)
+      let lines = metrics.split(separator: "\n")
+      for line in [
+        "# TYPE warmblk_write_seconds histogram",
+        "warmblk_write_seconds_bucket{device=\"3\",image=\"/c\",le=\"4.096e-06\"} 0",
+        "warmblk_write_seconds_bucket{device=\"3\",image=\"/c\",le=\"8.192e-06\"} 3",
+        "warmblk_write_seconds_bucket{device=\"3\",image=\"/c\",le=\"17.179869184\"} 3",
+        "warmblk_write_seconds_bucket{device=\"3\",image=\"/c\",le=\"+Inf\"} 4",
+        "warmblk_write_seconds_count{device=\"3\",image=\"/c\"} 4",
+        "warmblk_flush_seconds_bucket{device=\"3\",image=\"/c\",le=\"4.096e-06\"} 2",
+        "warmblk_flush_seconds_sum{device=\"3\",image=\"/c\"} 2.56e-07",
+      ] { #expect(lines.count { $0 == line } == 1, "\(line) is not in\n\(metrics)") }
+      #expect(lines.count { $0.contains("write_seconds_bucket") } == 24)
+
+      // A server of the version before.
+      var old = try readFile(path)
+      (old[7], old[21]) = (2, 0x10)
+      try writeFileAtomically(path, Array(old[..<8192]))
+      found = try DeviceStatistics.read(3, directory)
+      #expect(found.write == nil && found.flush == nil && found.flushes == 0)
+      #expect(try !MetricsText.all(directory).contains("write_seconds"))
+    }
+  }
+
   @Test("is empty when it is not there")
   func absent() throws {
     let directory = RunDirectory(path: "/nonexistent/warmblk")

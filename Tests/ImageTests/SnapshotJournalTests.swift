@@ -25,11 +25,12 @@ struct SnapshotJournalTests {
     /// Of a server that was killed: what it had open.
     var open: [Upper] = []
 
-    init() throws {
+    init(isSparse: Bool = false) throws {
       scratch = try Scratch(inMemory: true)
       try makeDirectories(scratch("run"))
       var options = CreateOptions(directory: scratch("disk"), pendingFolder: scratch("run"))
       options.size = 512 * 512
+      options.isSparse = isSparse
       config = try UpperCreator.run(options).configPath
     }
 
@@ -110,10 +111,12 @@ struct SnapshotJournalTests {
     }
   }
 
-  @Test("wherever a server was killed, completing leaves all that was acknowledged", arguments: Step.allCases)
-  func everyStep(_ step: Step) throws {
+  @Test(
+    "wherever a server was killed, completing leaves all that was acknowledged", arguments: Step.allCases,
+    [false, true])
+  func everyStep(_ step: Step, isFirstSparse: Bool) throws {
     var random = SplitMix.announced("journals of snapshots")
-    let disk = try Disk()
+    let disk = try Disk(isSparse: isFirstSparse)
     for round in 0..<6 {
       let folder = round % 2 == 0 ? disk.scratch("disk/\(round)") : disk.scratch("elsewhere/\(round)")
       try disk.snapshot(until: step, newUpper: folder, &random)

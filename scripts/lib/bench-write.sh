@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes to a blank disk, in the guest: bench-write.sh WARMBLK tmpfs|ext4 prints one row of the table.
+# Writes to a blank disk, in the guest: bench-write.sh WARMBLK append|sparse tmpfs|ext4 prints one row of the table.
 # shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 # shellcheck source=bench-guest.sh
 . "$(dirname "$0")/bench-guest.sh"
-warmblk=$1 place=$2
+warmblk=$1 kind=$2 place=$3
 
 case $place in
   tmpfs)
@@ -16,7 +16,9 @@ esac
 
 # new_disk: makes device, all of which was written: what is measured is writing, not the first touch of every part of the index.
 new_disk() {
-  "$warmblk" create --size 256M -o /run/layers/disk >/dev/null
+  local words=()
+  [[ $kind == append ]] || words=(--sparse)
+  "$warmblk" create --size 256M "${words[@]}" -o /run/layers/disk >/dev/null
   device=$("$warmblk" add --config /run/layers/disk/image.json --queues 1)
   dd if=/dev/zero of="$device" bs=1M count=256 oflag=direct status=none
 }
@@ -42,5 +44,5 @@ read32=$(rate read "${uring[@]}" --rw=randread --bs=4k --iodepth=32 --size=64M)
 rm -r /run/layers/disk
 new_disk
 sequential=$(rate write "${uring[@]}" --rw=write --bs=128k --iodepth=4)
-echo "| $place | $qd1 | $qd32 | $sequential | $sync | $read1 | $read32 |"
+echo "| $kind, $place | $qd1 | $qd32 | $sequential | $sync | $read1 | $read32 |"
 "$warmblk" del --all
