@@ -211,9 +211,10 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
     }
     let layer = source.layers + Int(mapping.layer)
     if layer.pointee.isCompressed || layer.pointee.method != .ring || layer.pointee.view != nil
-      || source.dataPath.isUserCopy || source.upper != nil
+      || !source.dataPath.isZeroCopy || source.upper != nil
     {
-      // In a writable device all reads end here, so that it is known when none is under way.
+      // In a writable device all reads end here, so that it is known when none is under way. And so do reads into a tag's
+      // buffer, which is given back when none is.
       return false
     }
     // The operation is set up as if it were one of several: it only completes if it did not succeed in full.
@@ -224,9 +225,7 @@ struct Queue<Transport: QueueTransport & ~Copyable>: ~Copyable {
       length: bytes, blobOffset: mapping.blobSector << 9)
     states[tag].operations = 0
     transport.readAndCommit(
-      layer.pointee.file, offset: offset, tag: tag, into: source.dataPath.isZeroCopy ? nil : memory.buffer(tag),
-      count: bytes,
-      operation: UInt32(truncatingIfNeeded: index))
+      layer.pointee.file, offset: offset, tag: tag, count: bytes, operation: UInt32(truncatingIfNeeded: index))
     counters.pointee.bytes &+= UInt64(bytes)
     inFlight &-= 1
     return true

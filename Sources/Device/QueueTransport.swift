@@ -26,12 +26,9 @@ protocol QueueTransport: ~Copyable {
   mutating func read(
     _ file: LayerFile, offset: UInt64, intoRequest tag: Int, position: UInt32, count: UInt32, operation: UInt32)
 
-  /// Starts a read that is a whole request, into `memory` (or the request's pages where that is nil), and answers
-  /// the request when it succeeded in full. If it did not, it completes as `operation` and the request is not
-  /// answered.
-  mutating func readAndCommit(
-    _ file: LayerFile, offset: UInt64, tag: Int, into memory: UnsafeMutableRawPointer?, count: UInt32,
-    operation: UInt32)
+  /// Starts a read that is a whole request into its pages, and answers the request when it succeeded in full. If it did
+  /// not, it completes as `operation` and the request is not answered. Only in a zero-copy device.
+  mutating func readAndCommit(_ file: LayerFile, offset: UInt64, tag: Int, count: UInt32, operation: UInt32)
 
   /// Reads a layer's file now: bytes, or a negative error number.
   mutating func readNow(

@@ -111,22 +111,13 @@ struct RingTransport: QueueTransport, ~Copyable {
       count: count, userData: Event.userData(.operation, operation))
   }
 
-  mutating func readAndCommit(
-    _ file: LayerFile, offset: UInt64, tag: Int, into memory: UnsafeMutableRawPointer?, count: UInt32,
-    operation: UInt32
-  ) {
+  mutating func readAndCommit(_ file: LayerFile, offset: UInt64, tag: Int, count: UInt32, operation: UInt32) {
     // A chain ends where a submission ends, so both entries must go in one. A short read breaks the chain as an
     // error does; the answer is then cancelled without a completion of its own, because its read was to be quiet.
     makeRoom(2)
-    let userData = Event.userData(.operation, operation)
-    let flags: EntryFlags = [.link, .quietSuccess]
-    if let memory {
-      entry().read(slot: file.slot, offset: offset, into: memory, count: count, userData: userData, flags: flags)
-    } else {
-      entry().readFixed(
-        slot: file.slot, offset: offset, buffer: Int32(truncatingIfNeeded: tag), position: 0, count: count,
-        userData: userData, flags: flags)
-    }
+    entry().readFixed(
+      slot: file.slot, offset: offset, buffer: Int32(truncatingIfNeeded: tag), position: 0, count: count,
+      userData: Event.userData(.operation, operation), flags: [.link, .quietSuccess])
     commit(tag, result: Int32(truncatingIfNeeded: count))
   }
 
