@@ -22,6 +22,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable {
   public static let exists = Errno(rawValue: EEXIST)
   /// `EBUSY`
   public static let busy = Errno(rawValue: EBUSY)
+  /// `ESRCH`
+  public static let noProcess = Errno(rawValue: ESRCH)
   /// `EINTR`
   public static let interrupted = Errno(rawValue: EINTR)
   /// `EAGAIN`

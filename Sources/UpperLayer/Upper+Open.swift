@@ -171,11 +171,21 @@ extension Upper {
     }
   }
 
+  /// Milliseconds for somebody who has ended to let go of a layer.
+  private static let lockPatience = 1000
+
+  /// A process that has ended, or has just closed the file, may have it locked for a moment more: as long as a child that it
+  /// forked has not closed it, or somebody looks at its descriptors. Then nobody who is alive has it locked.
   private static func lock(_ file: borrowing Descriptor, path: String) throws(UpperError) {
-    if flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 { return }
-    let error = Errno.last
-    guard error == .again else { throw .system(call: "locking it", path: path, error) }
-    throw .inUse(path: path, pid: lockHolder(of: file))
+    let deadline = Deadline(milliseconds: lockPatience)
+    while flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 {
+      let error = Errno.last
+      guard error == .again else { throw .system(call: "locking it", path: path, error) }
+      let holder = lockHolder(of: file)
+      let isHeld = holder.map { kill($0, 0) == 0 || Errno.last != .noProcess } ?? false
+      if isHeld || deadline.hasPassed { throw .inUse(path: path, pid: isHeld ? holder : nil) }
+      usleep(1000)
+    }
   }
 
   /// Who has the lock on a file, as far as `/proc/locks` tells.

@@ -15,14 +15,10 @@ public func runProgram(_ command: [String]) throws -> [UInt8] {
   var pipe = try Pipe()
   let writing = pipe.writing.take()!
   let reading = pipe.reading.take()!
-  var actions = posix_spawn_file_actions_t()
-  posix_spawn_file_actions_init(&actions)
-  defer { posix_spawn_file_actions_destroy(&actions) }
-  posix_spawn_file_actions_adddup2(&actions, writing.rawValue, 1)
-  var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
-  defer { arguments.forEach { free($0) } }
-  var pid: pid_t = 0
-  guard posix_spawnp(&pid, command[0], &actions, nil, &arguments, environ) == 0 else {
+  let pid: pid_t
+  do throws(Errno) {
+    pid = try Spawn.start(command, output: .descriptor(writing.rawValue), errors: .descriptor(2), .process)
+  } catch {
     throw ProgramFailed(command: command, status: -1)
   }
   _ = consume writing

@@ -56,6 +56,28 @@ struct RefusalTests {
     try second.write([(3, sectorsBytes(3, 1, 9))])
   }
 
+  @Test("One whose owner is gone, but not all that had it open, is waited for, a while")
+  func unlocking() throws {
+    let place = try Place()
+    try place.create()
+    for (seconds, isWaitedFor) in [("0.2", true), ("3", false)] {
+      // The lock is that of a process that has ended: of `flock`.
+      _ = try runProgram([
+        "sh", "-c", "exec 9<$0; flock -n 9; exec sleep $1 >&- 2>&- &", place.files.data, seconds,
+      ])
+      let began = monotonicNanoseconds()
+      do throws(UpperError) {
+        let upper = try place.open()
+        #expect(isWaitedFor)
+        do throws(Errno) { try upper.close() } catch { Issue.record("\(error)") }
+      } catch {
+        #expect(!isWaitedFor && error == .inUse(path: place.files.data, pid: nil), "\(error)")
+      }
+      let took = (monotonicNanoseconds() - began) / 1_000_000
+      #expect(took > 20 && took < 2500, "\(took) ms")
+    }
+  }
+
   @Test("An image's index file that is not there, a folder, a committed layer, half a header")
   func notUppers() throws {
     let place = try Place()

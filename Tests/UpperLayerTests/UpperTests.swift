@@ -370,6 +370,8 @@ struct UpperTests {
     // Each makes the entry of the one before it longer, unless that is on its way into the file; nothing is written twice.
     for sector in 2..<2048 as Range<UInt64> where sector % 16 != 0 {
       try upper.write([(sector, sectorsBytes(sector, 1, 1))])
+      // Until a flusher has begun, and with that written the index file anew if that is due.
+      if sector == 2 { #expect(Deadline(milliseconds: 60_000).wait(interval: 1) { upper.pendingCount == 0 }) }
     }
     isOver.store(true, ordering: .releasing)
     for flusher in flushers { #expect(flusher.join(Deadline(milliseconds: 60000))) }
