@@ -130,7 +130,7 @@ public struct BackgroundServer {
     guard let left else { return nil }
     if left.server.isAlive { return "device \(left.id) is left behind with it: see `warmblk list`" }
     do throws(UblkError) {
-      try Control(deadline: Deadline(milliseconds: 5000)).deleteAfterServer(left.id)
+      try Control(deadline: Deadline(milliseconds: 5000)).deleteAfterServer(left.id, mark: left.mark)
     } catch {
       if error.errno != .noDevice { return "device \(left.id) is left behind: \(error)" }
     }

@@ -51,16 +51,16 @@ public struct Removal {
     let server = state.server
     if disk.exists { try refuseIfUsed() }
     guard let status = server.status else {
-      try deleteFromKernel()
+      try deleteFromKernel(of: state)
       return try directory.remove(id, server: server)
     }
     if status.isPaused {
       note("its server (pid \(server.pid)) is stopped; letting it go on so that it can end")
       try server.signal(SIGCONT)
     }
-    if !options.isForced, serverLetsGo() { try stopUnlessOpen() }
+    if !options.isForced, serverLetsGo() { try stopUnlessOpen(state.mark) }
     try end(server, upper: state.upper)
-    if disk.hasCharacterNode { try deleteFromKernel() }
+    if disk.hasCharacterNode { try deleteFromKernel(of: state) }
     try directory.remove(id, server: server)
   }
 
@@ -85,7 +85,7 @@ public struct Removal {
           + "or --foreign to delete it all the same")
     }
     if disk.exists { try refuseIfUsed() }
-    try deleteFromKernel(isForeign: true)
+    try deleteFromKernel(of: nil)
   }
 
   // MARK: Users
@@ -136,14 +136,15 @@ public struct Removal {
   }
 
   /// Where the kernel can do it (7.0), stops the disk only if nobody has it open, in one step: nobody can open it
-  /// between our look and the end. Elsewhere the look has to do.
-  private func stopUnlessOpen() throws(HostError) {
+  /// between our look and the end. Elsewhere the look has to do. `mark` is the device's: when its server has ended by
+  /// itself, the number may be another one's.
+  private func stopUnlessOpen(_ mark: UInt64) throws(HostError) {
     guard disk.exists else { return }
     var failure: UblkError?
     let closed = Deadline(milliseconds: 1000).wait(interval: 20) {
       do throws(UblkError) {
         let control = try Control(deadline: patience)
-        if try control.features().contains(.safeStop) { try control.tryStop(id) }
+        if try control.features().contains(.safeStop), try control.info(id).mark == mark { try control.tryStop(id) }
         failure = nil
       } catch {
         failure = error.errno == .noDevice ? nil : error
@@ -215,11 +216,11 @@ public struct Removal {
       "\(count) that were not in \(upper.index) are in \(directory.path), and the kernel goes on storing \(upper.data)"
   }
 
-  private func deleteFromKernel(isForeign: Bool = false) throws(HostError) {
+  /// Deletes the device of a record, or what another program has made, whose server may be alive and ends with it.
+  private func deleteFromKernel(of state: DeviceState?) throws(HostError) {
     do throws(UblkError) {
       let control = try Control(deadline: deadline)
-      // The server of another program's device may be alive, and ends with it.
-      if isForeign { try control.delete(id) } else { try control.deleteAfterServer(id) }
+      if let state { try control.deleteAfterServer(id, mark: state.mark) } else { try control.delete(id) }
     } catch {
       switch error {
       case .refused(_, _, .noDevice): return

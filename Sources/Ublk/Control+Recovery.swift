@@ -1,4 +1,5 @@
 import CUblk
+import Glibc
 import Posix
 
 /// A device whose server goes and comes again.
@@ -21,14 +22,20 @@ extension Control {
     try run("QUIESCE_DEV", UBLK_CMD_QUIESCE_DEV, device: id, data: UInt64(max(1, milliseconds)))
   }
 
-  /// Deletes a device whose server has ended, once the driver knows that, which takes it some milliseconds.
+  /// Deletes the device that was made with `mark` and whose server has ended, once the driver knows that, which takes it some
+  /// milliseconds. `ENODEV` when it is gone; nothing is done when its number is that of another device by now.
   ///
-  /// Before that DEL_DEV waits for the requests of the dead server, and a driver that puts these back for the next server
-  /// while the disk goes away (7.3) leaves them where nobody looks any more: then it waits for ever. On 6.12 the driver may need
-  /// 30 s to notice, and is not waited for so long: there DEL_DEV ends all the same.
-  public func deleteAfterServer(_ id: UInt32) throws(UblkError) {
+  /// Before the driver knows, DEL_DEV waits for the requests of the dead server, and a driver that puts these back for the next
+  /// server while the disk goes away (7.3) leaves them where nobody looks any more: then it waits for ever. On 6.12 the driver
+  /// may need 30 s to notice, and is not waited for so long: there DEL_DEV ends all the same.
+  public func deleteAfterServer(_ id: UInt32, mark: UInt64) throws(UblkError) {
     let patience = Deadline(milliseconds: 2000)
-    _ = patience.wait(interval: 1) { (try? info(id).state) != .live }
+    while true {
+      let found = try info(id)
+      if found.mark != mark { return }
+      if found.state != .live || patience.hasPassed { break }
+      usleep(1000)
+    }
     try delete(id)
   }
 }

@@ -66,6 +66,28 @@ extension OnDevice {
       try Warmblk.del(other)
     }
 
+    @Test("a device that got the number of another one is not taken away in its place")
+    func sameNumber() throws {
+      let disk = try Warmblk.add(try Sample.image(.lz4))
+      let record = "/run/warmblk/\(disk.id).json"
+      let text = Guest.text(record)
+      // As a record is whose server has just ended, and its device with it.
+      try need(
+        "python3", "-c",
+        """
+        import json, sys
+        state = json.load(open(sys.argv[1]))
+        state["mark"] ^= 1
+        state["server"]["pid"] = 1 << 22
+        json.dump(state, open(sys.argv[1], "w"))
+        """, record)
+      let removal = try Warmblk.run("del", "-n", "\(disk.id)")
+      #expect(removal.succeeded && !fileExists(record), "\(removal)")
+      try disk.reading(direct: true) { try $0.compare(with: Sample.content(), whole: false, "it goes on") }
+      try writeFileAtomically(record, Array(text.utf8))
+      try Warmblk.del(disk)
+    }
+
     @Test(
       "by force a mounted disk is gone within the time of the command, whether its server lives, is stopped or dead",
       arguments: [0, SIGSTOP, SIGKILL])

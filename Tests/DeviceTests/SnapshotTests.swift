@@ -90,8 +90,7 @@ extension OnDevice {
 
     @Test("a sparse upper over an image becomes a layer under load, and the image is the same when it is added again")
     func sparse() throws {
-      let below = try WritableImage(.ext4, "--size", "32M")
-      let image = try WritableImage(.ext4, "--parent", below.config, "--sparse")
+      let image = try WritableImage(.ext4, "--parent", try Sample.image(.lz4), "--size", "32M", "--sparse")
       let (scratch, disk) = (image.scratch, try Warmblk.add(image.config, "--queues=2"))
       let fio = try load(disk, scratch)
       for number in 0..<3 {
