@@ -7,39 +7,33 @@ total_passed=0 total_failed=0
 summary=() failures=() skips=()
 
 # run_suite NAME EVENTS COMMAND...: EVENTS is the file that COMMAND makes the runner write its events to. All that
-# it prints is kept beside it, as EVENTS.log, and its status and the seconds that it took as EVENTS.end. What it was is
-# counted by count_run, which may be in another shell.
+# it prints is kept beside it, as EVENTS.log.
 run_suite() {
   local name=$1 events=$2 status=0 began=$SECONDS
   shift 2
-  rm -f "$events" "$events.end"
+  rm -f "$events"
   note "$name: running"
-  "$@" </dev/null 2>&1 | tee "$events.log" | show_run "$name" || status=$?
-  echo "$status $((SECONDS - began))" >"$events.end"
+  "$@" </dev/null 2>&1 | tee "$events.log" | show_run || status=$?
+  count_run "$name" "$events" "$status" "$((SECONDS - began))"
 }
 
-# show_run NAME: failures with their details, and the suites as they end.
+# show_run: failures with their details, and the suites as they end.
 show_run() {
   local line shows=""
   while IFS= read -r line; do
     case $line in
       '✘ Test run '* | '✔ Test run '*) shows="" ;;
-      '✘ '* | 'vm: '* | *'Fatal error: '*) shows=1 && note "$1: $line" ;;
-      '✔ Suite '*) shows="" && note "$1: $line" ;;
+      '✘ '* | 'vm: '* | *'Fatal error: '*) shows=1 && note "  $line" ;;
+      '✔ Suite '*) shows="" && note "  $line" ;;
       '✔ '* | '➜ '* | '◇ '* | '━ '*) shows="" ;;
-      '↳ '* | '  '*) [[ -z $shows ]] || note "$1: $line" ;;
+      '↳ '* | '  '*) [[ -z $shows ]] || note "  $line" ;;
     esac
   done
 }
 
-# count_run NAME EVENTS: what run_suite has left.
+# count_run NAME EVENTS STATUS SECONDS
 count_run() {
-  local name=$1 events=$2 status took kind key text passed=0 failed=0 skipped=0 unfinished=0 ended=""
-  if [[ ! -e $events.end ]]; then
-    count_step "$name: did not run to its end" 1
-    return
-  fi
-  read -r status took <"$events.end"
+  local name=$1 events=$2 status=$3 took=$4 kind key text passed=0 failed=0 skipped=0 unfinished=0 ended=""
   while read -r kind key text; do
     case $kind/$key in
       count/passed) passed=$text ;;
