@@ -171,15 +171,17 @@ struct Server {
   /// Serves a device that is handed over, to its end or until another server takes it.
   func serve(_ device: Device, _ helpers: Helpers, _ signals: borrowing SignalQueue) throws(HostError) {
     device.image.remote?.startDownload(of: device.image)
-    let isWanted = waitForEnd(device, signals, helpers)
+    let reason = waitForEnd(device, signals, helpers)
     helpers.warming?.stop()
-    // `del` stops the disk, which is heard here first, and sends its signal then: that must not end what is written now.
     if !helpers.control.stop(Self.writingTime) {
       log.error("what was recorded of \(device.path) is not written after 5 s: it is lost")
     }
-    if isWanted { leave(device) }
-    while signals.next() != nil {}
-    signals.release()
+    if reason == .wanted { leave(device) }
+    // `del` stops the disk, which may be heard here long before its signal: that must not end what is written now. Of two
+    // signals the second one ends the process at once.
+    var hasSignal = reason == .signal
+    while signals.next() != nil { hasSignal = true }
+    if hasSignal { signals.release() }
     if let failure = device.failure {
       // STOP_DEV would wait for the requests that the broken queue holds, and those end only when the driver sees this
       // process go: the disk ends with it.
@@ -337,8 +339,18 @@ struct Server {
     [entry(signals.rawValue), entry(device.endedDescriptor)]
   }
 
-  /// Until SIGTERM, SIGINT, or the end of a queue: false. True when another server wants the device.
-  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue, _ helpers: Helpers) -> Bool {
+  /// Why a server does not serve its device any more.
+  private enum End {
+    /// SIGTERM or SIGINT.
+    case signal
+    /// A queue ended: somebody stopped the disk, or it failed.
+    case stopped
+    /// Another server wants the device.
+    case wanted
+  }
+
+  /// Until there is a reason to serve no more.
+  private func waitForEnd(_ device: Device, _ signals: borrowing SignalQueue, _ helpers: Helpers) -> End {
     var entries = Self.entries(device, signals) + [Self.entry(helpers.handOver.descriptor)]
     var failures: UInt64 = 0
     while true {
@@ -355,13 +367,13 @@ struct Server {
       helpers.warming?.report(directory.warmPath(device.id))
       if let signal = signals.next() {
         log.info("signal \(signal): taking \(device.path) away")
-        return false
+        return .signal
       }
       if entries[1].revents != 0 {
         if device.failure == nil { log.notice("\(device.path) was taken away from outside") }
-        return false
+        return .stopped
       }
-      if entries[2].revents != 0 { return true }
+      if entries[2].revents != 0 { return .wanted }
     }
   }
 

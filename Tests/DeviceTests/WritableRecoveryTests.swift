@@ -140,6 +140,30 @@ extension OnDevice {
       }
     }
 
+    @Test("a signal that comes long after the disk was stopped does not end a server that stores what was written")
+    func lateSignal() throws {
+      let image = try WritableImage(.xfs, "--size", "32M")
+      let place = String(try need("stat", "-c", "%m", image.data).split(separator: "\n")[0])
+      let disk = try Warmblk.add(image.config)
+      try need("dd", "if=/dev/urandom", "of=\(disk.path)", "bs=64k", "count=16", "oflag=direct", "status=none")
+      let server = try #require(try Warmblk.row(disk).pid)
+      try need("fsfreeze", "-f", place)
+      var isFrozen = true
+      defer { if isFrozen { _ = try? run("fsfreeze", "-u", place) } }
+      let del = try Warmblk.start(["del", "-n", "\(disk.id)"])
+      // Where the driver stops a disk that nobody has open, `del` has that done first, and sends its signal then.
+      while fileExists("/sys/block/ublkb\(disk.id)"), del.isRunning { sched_yield() }
+      del.signal(SIGSTOP)
+      usleep(500_000)
+      del.signal(SIGCONT)
+      usleep(500_000)
+      #expect(Guest.servers().contains(server) && del.isRunning)
+      try need("fsfreeze", "-u", place)
+      isFrozen = false
+      let outcome = try del.wait(seconds: 20)
+      #expect(outcome.succeeded && Guest.stateFiles().isEmpty, "\(outcome)")
+    }
+
     @Test("an image that lost its upper, or got one, is not served in the place of what it was")
     func otherKind() throws {
       let image = try WritableImage(.ext4, "--parent", try Sample.image(.none))
