@@ -144,18 +144,6 @@ final class WriteRun: @unchecked Sendable {
 
   // MARK: What is right
 
-  /// Something that a sector may have had, and when it was put there.
-  private struct Value {
-    let writer: Int
-    let isZero: Bool
-    let began: UInt64
-    let ended: UInt64
-    /// Whether it is sure that it was put there.
-    let isSure: Bool
-  }
-
-  private var values = [[Value]](repeating: [], count: 4096)
-
   private var history: WriteHistory?
 
   /// Checks answers and bytes of all queues against what may be.
