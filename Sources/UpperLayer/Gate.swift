@@ -21,6 +21,8 @@ struct Gate: ~Copyable, @unchecked Sendable {
 
   @inline(__always)
   func lock() { pthread_mutex_lock(mutex) }
+  /// False when somebody else has it.
+  func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }
 
   @inline(__always)
   func unlock() { pthread_mutex_unlock(mutex) }

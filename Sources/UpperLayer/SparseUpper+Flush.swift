@@ -13,6 +13,15 @@ extension SparseUpper {
     try synchronize()
   }
 
+  /// HOT: ``flush()``, for a thread that must not wait for others. False, and nothing was done, while somebody else has the
+  /// turn, who may wait for the layers below.
+  func flushNow() throws(Errno) -> Bool {
+    guard turn.tryLock() else { return false }
+    defer { turn.unlock() }
+    try synchronize()
+    return true
+  }
+
   /// Makes durable what was written before, by who has the turn.
   func synchronize() throws(Errno) {
     if isPoisoned { throw .ioError }

@@ -106,8 +106,8 @@ public final class Upper: @unchecked Sendable {
   /// HOT: ``flush()``, for a thread that must not wait for other threads. False, and nothing was done, when it would; then
   /// there is ``flush()``. Of a disk it waits for the syncs all the same, unless the layer ``isInMemory``.
   public func flushNow() throws(Errno) -> Bool {
-    guard let append else { return false }
-    return try append.flushNow()
+    if let append { return try append.flushNow() }
+    return try sparse?.flushNow() ?? false
   }
 
   /// Whether its files are in memory (tmpfs, ramfs), where syncs do not take time.

@@ -201,7 +201,8 @@ final class SparseRun: @unchecked Sendable {
   private func flush() {
     guard let upper else { return }
     do throws(Errno) {
-      try upper.flush()
+      let isDone = Bool.random(using: &random) ? try upper.flushNow() : false
+      if !isDone { try upper.flush() }
       if disk.hasLostData { failure = "a flush succeeded after data was lost" }
       later = now
     } catch {}

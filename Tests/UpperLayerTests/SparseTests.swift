@@ -95,6 +95,21 @@ struct SparseTests {
     try again.close()
   }
 
+  @Test("A flush that must not wait is done at once, or not at all while somebody else has the turn")
+  func flushNow() throws {
+    let place = try Place()
+    try place.create(size: 1 << 20, kind: .sparse)
+    let upper = try open(place, nil)
+    try upper.write([(3, sectorsBytes(3, 1, 9))])
+    let sparse = try #require(upper.sparse)
+    sparse.turn.lock()
+    #expect(try !upper.flushNow())
+    sparse.turn.unlock()
+    #expect(try upper.flushNow())
+    #expect(try upper.flushNow(), "with nothing to do")
+    try upper.close()
+  }
+
   @Test("A discard hides what is below for good, and gives the rest back")
   func discards() throws {
     let place = try Place()
