@@ -25,10 +25,14 @@ struct ControlClient {
       default: return reply
       }
     }
-    throw .refused(
-      deadline.hasPassed
-        ? "the server of device \(id) did not answer in time; see \(directory.logPath(id))"
-        : "the server of device \(id) has hung up; see \(directory.logPath(id))")
+    if !deadline.hasPassed { throw hungUp }
+    throw .refused("the server of device \(id) did not answer in time; see \(directory.logPath(id))")
+  }
+
+  private var hungUp: HostError {
+    .refused(
+      "the server of device \(id) has hung up before it answered: `warmblk list` shows whether it is gone, or has a "
+        + "successor; see \(directory.logPath(id))")
   }
 
   private func checkServer() throws(HostError) {
@@ -66,7 +70,7 @@ struct ControlClient {
     _ bytes: [UInt8], _ descriptor: Int32, _ socket: borrowing Descriptor, _ deadline: Deadline
   ) throws(HostError) {
     let raw = socket.rawValue
-    try HostError.describing("send to \(directory.socketPath(id))") { () throws(Errno) in
+    do throws(Errno) {
       var done = 0
       while done < bytes.count {
         let count = bytes[done...].withUnsafeBytes {
@@ -82,6 +86,8 @@ struct ControlClient {
         var entry = pollfd(fd: raw, events: Int16(POLLOUT), revents: 0)
         _ = poll(&entry, 1, 100)
       }
+    } catch {
+      throw error == .brokenPipe ? hungUp : .system(what: "send to \(directory.socketPath(id))", error)
     }
   }
 }

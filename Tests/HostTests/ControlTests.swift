@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Posix
+import TestSupport
 import Testing
 import Trace
 
@@ -60,6 +61,36 @@ struct ControlTests {
     } catch {
       #expect("\(error)".contains("startRecording, stopRecording, grade, releaseDisk"))
     }
+  }
+
+  @Test("a server that ends before it has answered is said to have hung up, whenever that is")
+  func hungUp() throws {
+    let scratch = try Scratch()
+    let directory = RunDirectory(path: scratch.path)
+    let server = try ProcessIdentity.current()
+    try directory.write(
+      DeviceState(
+        id: 3, phase: .serving, server: server, config: "/i/image.json", layers: [], size: 1 << 20, queues: 1,
+        depth: 64, dataPath: .copy, created: 0))
+    let listener = try UnixSocket.listen(at: directory.socketPath(3))
+    let raw = listener.rawValue
+    let ends = 200
+    let thread = try Posix.Thread(name: "hangs up") {
+      for number in 0..<ends {
+        var entry = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        guard poll(&entry, 1, 5000) > 0 else { return }
+        let peer = accept(raw, nil, nil)
+        usleep(UInt32(number % 4) * 20)
+        close(peer)
+      }
+    }
+    for _ in 0..<ends {
+      let error = #expect(throws: HostError.self) {
+        try ControlClient(id: 3, directory: directory).ask(.stopRecording, Deadline(milliseconds: 5000))
+      }
+      #expect(error.map { "\($0)".contains("has hung up") && "\($0)".contains("warmblk list") } ?? false)
+    }
+    #expect(thread.join(Deadline(milliseconds: 10_000)))
   }
 
   @Test("a request may come byte by byte, with its folder at any of them")
