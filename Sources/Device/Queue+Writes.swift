@@ -93,13 +93,14 @@ extension Queue where Transport: ~Copyable {
   /// longer, and otherwise by the worker.
   @inline(never)
   mutating func flushGathered() {
-    let result = transport.flushNow()
-    let now = monotonicNanoseconds()
-    for place in 0..<flushCount {
-      let tag = Int(flushes[place])
-      if let result { finishWork(tag, result: result, now: now) } else { transport.work(.flush, tag: tag) }
-    }
+    let tags = 0..<flushCount
     flushCount = 0
+    guard let result = transport.flushNow() else {
+      for place in tags { transport.work(.flush, tag: Int(flushes[place])) }
+      return
+    }
+    let now = monotonicNanoseconds()
+    for place in tags { finishWork(Int(flushes[place]), result: result, now: now) }
   }
 
   /// Hands a request to the worker; `bytes` is what its answer says if that succeeds.

@@ -21,6 +21,7 @@ struct Gate: ~Copyable, @unchecked Sendable {
 
   @inline(__always)
   func lock() { pthread_mutex_lock(mutex) }
+
   /// False when somebody else has it.
   func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }
 
